@@ -1,0 +1,1 @@
+"""Kafka -> validated batches -> storage; dead letters; recovery."""

@@ -1,0 +1,1 @@
+"""What an event is: Avro schema, catalog, model, rules, wire codec."""

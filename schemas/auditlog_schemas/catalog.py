@@ -1,0 +1,167 @@
+"""The action catalog: which actions exist, what each needs, and how each reads as a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Final, Protocol
+
+from auditlog_schemas.errors import InvalidEvent, UnknownAction
+from auditlog_schemas.record import Record
+
+REDACTED: Final = '"[redacted]"'
+"""JSON text that stands for a sensitive value."""
+
+PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class EntityType:
+    """A kind of item: its name in events and partitions, and how a page calls it."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action of the catalog.
+
+    Attributes:
+        name: as in an event's ``action``.
+        kind: what happened in one word: created, updated, deleted, …
+        sentence: template with {actor}, {entity}, {related.TYPE} and {metadata.KEY}.
+        version: the newest ``action_version``; events may carry any from 1 up to it.
+        changes_required: an event must list at least one change.
+        required_metadata: metadata keys an event must have.
+        required_related: entity types of which an event must name a related entity.
+        sensitive: change fields and metadata keys whose values are redacted in the publishing service.
+    """
+
+    name: str
+    group: str
+    entity_type: str
+    kind: str
+    sentence: str
+    version: int = 1
+    changes_required: bool = False
+    required_metadata: tuple[str, ...] = ()
+    required_related: tuple[str, ...] = ()
+    sensitive: frozenset[str] = frozenset()
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str | None: ...
+
+
+class _Entity(_Named, Protocol):
+    @property
+    def type(self) -> str: ...
+
+
+class Describable(Protocol):
+    """What a sentence needs to know of an event; `AuditEvent` fits."""
+
+    @property
+    def action(self) -> str: ...
+    @property
+    def actor(self) -> _Named: ...
+    @property
+    def entity(self) -> _Entity: ...
+    @property
+    def related(self) -> tuple[_Entity, ...]: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All known actions and entity types; immutable. Made by `load_catalog`."""
+
+    actions: Mapping[str, Action]
+    entity_types: Mapping[str, EntityType]
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve hex digits that change whenever any action or entity type changes."""
+        content = [repr(self.actions[name]) for name in sorted(self.actions)]
+        content += [repr(self.entity_types[name]) for name in sorted(self.entity_types)]
+        # A frozenset's repr order varies between processes, so it is replaced by its sorted items.
+        content += [",".join(sorted(self.actions[name].sensitive)) for name in sorted(self.actions)]
+        text = "\n".join(re.sub(r"sensitive=frozenset\([^)]*\)", "", line) for line in content)
+        return sha256(text.encode()).hexdigest()[:12]
+
+    def check(self, record: Record) -> None:
+        """Check a record's action against the catalog; the first broken rule wins.
+
+        Raises:
+            UnknownAction: rules ``unknown_action``, ``unknown_action_version``.
+            InvalidEvent: rules ``wrong_entity_type``, ``changes_missing``, ``metadata_missing``,
+                ``related_missing``.
+        """
+        action = self.actions.get(record["action"])
+        if action is None:
+            known = f"is not among the {len(self.actions)} actions of catalog {self.version}"
+            raise UnknownAction("unknown_action", "action", f"{record['action']!r:.80} {known}")
+        if record["action_version"] > action.version:
+            found = f"is {record['action_version']}, the catalog knows {action.name} up to {action.version}"
+            raise UnknownAction("unknown_action_version", "action_version", found)
+        if record["entity"]["type"] != action.entity_type:
+            found = f"is {record['entity']['type']!r:.80}, {action.name} acts on {action.entity_type!r}"
+            raise InvalidEvent("wrong_entity_type", "entity.type", found)
+        if action.changes_required and not record["changes"]:
+            raise InvalidEvent("changes_missing", "changes", f"{action.name} needs at least one change")
+        for key in action.required_metadata:
+            if key not in record["metadata"]:
+                raise InvalidEvent("metadata_missing", f"metadata[{key!r}]", f"{action.name} needs this key")
+        related = {item["type"] for item in record["related"]}
+        for entity_type in action.required_related:
+            if entity_type not in related:
+                raise InvalidEvent("related_missing", "related", f"{action.name} needs a {entity_type}")
+
+    def redact(self, record: Record) -> Record:
+        """Return the record with the values of its action's sensitive fields replaced.
+
+        Absent values stay absent, so the log still shows that a field was set, changed or removed.
+        """
+        action = self.actions.get(record["action"])
+        if action is None or not action.sensitive:
+            return record
+        hidden = action.sensitive
+        return record | {
+            "changes": [_redact_change(c) if c["field"] in hidden else c for c in record["changes"]],
+            "metadata": {k: "[redacted]" if k in hidden else v for k, v in record["metadata"].items()},
+        }
+
+    def sentence(self, event: Describable) -> str:
+        """Return the event as one sentence, for example ``Ada reset license Pro seat``.
+
+        An action that has left the catalog is described by its name.
+        """
+        action = self.actions.get(event.action)
+        template = action.sentence if action else "{actor} did " + event.action + " on {entity}"
+        return PLACEHOLDER.sub(lambda found: _fill(found[1], event), template)
+
+
+def _redact_change(change: dict[str, Any]) -> dict[str, Any]:
+    hidden = {side: None if change[side] is None else REDACTED for side in ("before", "after")}
+    return change | hidden
+
+
+def _label(item: _Named) -> str:
+    return item.name or item.id
+
+
+def _fill(placeholder: str, event: Describable) -> str:
+    head, _, rest = placeholder.partition(".")
+    if head == "metadata":
+        return event.metadata.get(rest, "?")
+    if head == "related":
+        return next((_label(item) for item in event.related if item.type == rest), "?")
+    return _label(event.actor if head == "actor" else event.entity)

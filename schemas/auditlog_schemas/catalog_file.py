@@ -1,0 +1,150 @@
+"""Reading catalog files: the built-in `catalog.toml` and the files a company adds to it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from auditlog_schemas.catalog import PLACEHOLDER, Action, Catalog, EntityType
+from auditlog_schemas.errors import ConfigError
+from auditlog_schemas.limits import ENTITY_TYPES_MAX, METADATA_KEY_BYTES_MAX
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
+Title = Annotated[str, Field(min_length=1, max_length=200)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=METADATA_KEY_BYTES_MAX)]
+
+
+class _ActionEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    group: Title
+    entity_type: Name
+    kind: Name
+    sentence: Title
+    version: Annotated[int, Field(ge=1)] = 1
+    changes_required: bool = False
+    required_metadata: list[MetadataKey] = []
+    required_related: list[Name] = []
+    sensitive: list[str] = []
+
+
+class _EntityTypeEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    title: Title
+
+
+class _CatalogFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    entity_types: dict[Name, _EntityTypeEntry] = {}
+    actions: dict[Name, _ActionEntry] = {}
+
+
+def load_catalog(extra_paths: Iterable[Path | str] = ()) -> Catalog:
+    """Load the built-in catalog and merge the extra files into it, in order.
+
+    An extra file adds actions and entity types; it cannot redefine one, so that an action means the same
+    in every service.
+
+    Raises:
+        ConfigError: a file cannot be read or is wrong; the message names the file and the line or the key.
+    """
+    builtin = files("auditlog_schemas") / "catalog.toml"
+    sources = [("catalog.toml (built in)", builtin.read_text("utf-8"))]
+    sources += [(str(path), _read(Path(path))) for path in extra_paths]
+    actions: dict[str, Action] = {}
+    entity_types: dict[str, EntityType] = {}
+    origin: dict[str, str] = {}
+    for name, text in sources:
+        entries = _parse(name, text)
+        for key, entity in entries.entity_types.items():
+            _claim(origin, f"entity_types.{key}", name)
+            entity_types[key] = EntityType(key, entity.title)
+        for key, entry in entries.actions.items():
+            _claim(origin, f"actions.{key}", name)
+            actions[key] = _action(key, entry)
+        _check_entity_types(name, entries, entity_types)
+    return Catalog(MappingProxyType(actions), MappingProxyType(entity_types))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"catalog file {path}: cannot be read: {error}") from error
+
+
+def _parse(name: str, text: str) -> _CatalogFile:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"catalog file {name}: {error}") from error
+    try:
+        entries = _CatalogFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        raise ConfigError(f"catalog file {name}: {key}: {first['msg']}") from error
+    for key, entry in entries.actions.items():
+        _check_sentence(name, key, entry)
+    return entries
+
+
+def _claim(origin: dict[str, str], key: str, name: str) -> None:
+    if key in origin:
+        raise ConfigError(f"catalog file {name}: {key}: is already defined in {origin[key]}")
+    origin[key] = name
+
+
+def _action(name: str, entry: _ActionEntry) -> Action:
+    return Action(
+        name=name,
+        group=entry.group,
+        entity_type=entry.entity_type,
+        kind=entry.kind,
+        sentence=entry.sentence,
+        version=entry.version,
+        changes_required=entry.changes_required,
+        required_metadata=tuple(entry.required_metadata),
+        required_related=tuple(entry.required_related),
+        sensitive=frozenset(entry.sensitive),
+    )
+
+
+def _check_entity_types(name: str, entries: _CatalogFile, known: Mapping[str, Any]) -> None:
+    if len(known) > ENTITY_TYPES_MAX:
+        raise ConfigError(
+            f"catalog file {name}: entity_types: {len(known)} in all, allowed are {ENTITY_TYPES_MAX}"
+        )
+    for key, entry in entries.actions.items():
+        if entry.entity_type not in known:
+            raise ConfigError(_undefined(name, f"actions.{key}.entity_type", entry.entity_type))
+        for entity_type in entry.required_related:
+            if entity_type not in known:
+                raise ConfigError(_undefined(name, f"actions.{key}.required_related", entity_type))
+
+
+def _undefined(name: str, key: str, entity_type: str) -> str:
+    return f"catalog file {name}: {key}: unknown entity type {entity_type!r}; add [entity_types.{entity_type}]"
+
+
+def _check_sentence(name: str, key: str, entry: _ActionEntry) -> None:
+    """A sentence may only use what every event of the action has."""
+    allowed = {"actor", "entity"}
+    allowed |= {f"metadata.{item}" for item in entry.required_metadata}
+    allowed |= {f"related.{item}" for item in entry.required_related}
+    used = set(PLACEHOLDER.findall(entry.sentence))
+    unknown = sorted(used - allowed)
+    where = f"catalog file {name}: actions.{key}.sentence"
+    if unknown:
+        raise ConfigError(f"{where}: {{{unknown[0]}}} is not one of {', '.join(sorted(allowed))}")
+    if re.search(r"[{}]", PLACEHOLDER.sub("", entry.sentence)):
+        raise ConfigError(f"{where}: has an unmatched brace")

@@ -1,0 +1,1 @@
+"""ClickHouse: connection, migrations, writer, reader, ledger."""
