@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from auditlog_schemas.errors import InvalidEvent, UnknownAction
 from auditlog_schemas.record import Record
+
+if TYPE_CHECKING:
+    from auditlog_schemas.event import Actor, AuditEvent, Entity
 
 REDACTED: Final = '"[redacted]"'
 """JSON text that stands for a sensitive value."""
@@ -53,33 +57,6 @@ class Action:
     sensitive: frozenset[str] = frozenset()
 
 
-class _Named(Protocol):
-    @property
-    def id(self) -> str: ...
-    @property
-    def name(self) -> str | None: ...
-
-
-class _Entity(_Named, Protocol):
-    @property
-    def type(self) -> str: ...
-
-
-class Describable(Protocol):
-    """What a sentence needs to know of an event; `AuditEvent` fits."""
-
-    @property
-    def action(self) -> str: ...
-    @property
-    def actor(self) -> _Named: ...
-    @property
-    def entity(self) -> _Entity: ...
-    @property
-    def related(self) -> tuple[_Entity, ...]: ...
-    @property
-    def metadata(self) -> Mapping[str, str]: ...
-
-
 @dataclass(frozen=True)
 class Catalog:
     """All known actions and entity types; immutable. Made by `load_catalog`."""
@@ -90,12 +67,11 @@ class Catalog:
     @cached_property
     def version(self) -> str:
         """Twelve hex digits that change whenever any action or entity type changes."""
-        content = [repr(self.actions[name]) for name in sorted(self.actions)]
-        content += [repr(self.entity_types[name]) for name in sorted(self.entity_types)]
-        # A frozenset's repr order varies between processes, so it is replaced by its sorted items.
-        content += [",".join(sorted(self.actions[name].sensitive)) for name in sorted(self.actions)]
-        text = "\n".join(re.sub(r"sensitive=frozenset\([^)]*\)", "", line) for line in content)
-        return sha256(text.encode()).hexdigest()[:12]
+        actions = [asdict(self.actions[name]) for name in sorted(self.actions)]
+        for action in actions:
+            action["sensitive"] = sorted(action["sensitive"])
+        entity_types = [asdict(self.entity_types[name]) for name in sorted(self.entity_types)]
+        return sha256(json.dumps([actions, entity_types]).encode()).hexdigest()[:12]
 
     def check(self, record: Record) -> None:
         """Check a record's action against the catalog; the first broken rule wins.
@@ -139,7 +115,7 @@ class Catalog:
             "metadata": {k: "[redacted]" if k in hidden else v for k, v in record["metadata"].items()},
         }
 
-    def sentence(self, event: Describable) -> str:
+    def sentence(self, event: AuditEvent) -> str:
         """Return the event as one sentence, for example ``Ada reset license Pro seat``.
 
         An action that has left the catalog is described by its name.
@@ -154,11 +130,11 @@ def _redact_change(change: dict[str, Any]) -> dict[str, Any]:
     return change | hidden
 
 
-def _label(item: _Named) -> str:
+def _label(item: Actor | Entity) -> str:
     return item.name or item.id
 
 
-def _fill(placeholder: str, event: Describable) -> str:
+def _fill(placeholder: str, event: AuditEvent) -> str:
     head, _, rest = placeholder.partition(".")
     if head == "metadata":
         return event.metadata.get(rest, "?")

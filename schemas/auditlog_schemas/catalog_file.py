@@ -133,7 +133,9 @@ def _check_entity_types(name: str, entries: _CatalogFile, known: Mapping[str, An
 
 
 def _undefined(name: str, key: str, entity_type: str) -> str:
-    return f"catalog file {name}: {key}: unknown entity type {entity_type!r}; add [entity_types.{entity_type}]"
+    return (
+        f"catalog file {name}: {key}: unknown entity type {entity_type!r}; add [entity_types.{entity_type}]"
+    )
 
 
 def _check_sentence(name: str, key: str, entry: _ActionEntry) -> None:

@@ -74,7 +74,7 @@ class InvalidEvent(AuditError):
 
     Attributes:
         rule: the rule's name, for example ``id_too_long``.
-        field: dotted path of the field, for example ``entity.id``; empty when the message as a whole is wrong.
+        field: dotted path, for example ``entity.id``; empty when the message as a whole is wrong.
         detail: what was found, in one sentence without line breaks.
     """
 

@@ -80,13 +80,9 @@ FIELD_RULES: Final[tuple[FieldRule, ...]] = (
     FieldRule("change_value_too_long", "changes[].after", Test.BYTES_OVER, limits.CHANGE_VALUE_BYTES_MAX),
     FieldRule("too_many_metadata_keys", "metadata", Test.COUNT_OVER, limits.METADATA_KEYS_MAX),
     FieldRule("metadata_key_empty", "metadata{key}", Test.EMPTY),
-    FieldRule(
-        "metadata_key_too_long", "metadata{key}", Test.BYTES_OVER, limits.METADATA_KEY_BYTES_MAX
-    ),
+    FieldRule("metadata_key_too_long", "metadata{key}", Test.BYTES_OVER, limits.METADATA_KEY_BYTES_MAX),
     FieldRule("metadata_key_control_character", "metadata{key}", Test.CONTROL),
-    FieldRule(
-        "metadata_value_too_long", "metadata{value}", Test.BYTES_OVER, limits.METADATA_VALUE_BYTES_MAX
-    ),
+    FieldRule("metadata_value_too_long", "metadata{value}", Test.BYTES_OVER, limits.METADATA_VALUE_BYTES_MAX),
 )
 
 CONTROL_CHARACTER: Final = re.compile("[\x00-\x1f\x7f-\x9f]")

@@ -1,0 +1,181 @@
+"""The wire codec: an event's record to bytes and back, in both framings.
+
+Framings, told apart by their first bytes:
+
+- single-object encoding (Avro 1.12 specification, "Single-object encoding"): ``C3 01``, the writer schema's
+  CRC-64-AVRO fingerprint as 8 little-endian bytes, the Avro body. Needs no registry; the default.
+- Confluent: ``00``, the schema's id in a registry as 4 big-endian bytes, the Avro body.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from importlib.resources import files
+from io import BytesIO
+from typing import Final, Protocol
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from auditlog_schemas.errors import DecodeError, FieldLimitExceeded, SchemaIncompatible, UnknownSchema
+from auditlog_schemas.limits import MESSAGE_BYTES_MAX
+from auditlog_schemas.plan import Node
+from auditlog_schemas.record import Record
+from auditlog_schemas.resolution import Schema, resolve
+from auditlog_schemas.strict import StrictDecoder
+
+SINGLE_OBJECT_MARK: Final = b"\xc3\x01"
+SINGLE_OBJECT_HEADER_BYTES: Final = 10
+CONFLUENT_MARK: Final = b"\x00"
+CONFLUENT_HEADER_BYTES: Final = 5
+
+EVENT_SCHEMA: Final[Schema] = json.loads((files("auditlog_schemas") / "audit_event.avsc").read_text("utf-8"))
+_PARSED: Final = fastavro.parse_schema(EVENT_SCHEMA)
+
+
+def schema_fingerprint(schema: Schema) -> bytes:
+    """Return a schema's CRC-64-AVRO fingerprint as the 8 bytes that single-object encoding carries."""
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+EVENT_FINGERPRINT: Final = schema_fingerprint(EVENT_SCHEMA)
+_SINGLE_OBJECT_HEADER: Final = SINGLE_OBJECT_MARK + EVENT_FINGERPRINT
+
+
+class SchemaLookup(Protocol):
+    """Finds a writer's schema by its id; `auditlog_schemas.registry` has the real one."""
+
+    def schema_by_id(self, schema_id: int) -> Schema | None:
+        """Return the schema, or None when the registry knows no such id.
+
+        Raises:
+            RegistryUnavailable: the registry did not answer.
+        """
+
+
+def encode(record: Record, schema_id: int | None = None) -> bytes:
+    """Return an event's message: single-object encoding, or Confluent framing when `schema_id` is given.
+
+    Raises:
+        FieldLimitExceeded: rule ``message_too_large``.
+    """
+    header = _SINGLE_OBJECT_HEADER if schema_id is None else struct.pack(">bI", 0, schema_id)
+    out = BytesIO()
+    out.write(header)
+    fastavro.schemaless_writer(out, _PARSED, record)
+    message = out.getvalue()
+    require_message_size(message)
+    return message
+
+
+def require_message_size(message: bytes) -> None:
+    """Check a message against the limit for a whole message.
+
+    Raises:
+        FieldLimitExceeded: rule ``message_too_large``.
+    """
+    if len(message) > MESSAGE_BYTES_MAX:
+        found = f"has {len(message):,} bytes, allowed are {MESSAGE_BYTES_MAX:,}"
+        raise FieldLimitExceeded("message_too_large", "", f"the message {found}")
+
+
+class WriterSchemas:
+    """The writers' schemas that messages may have been written with, each resolved to the event's schema.
+
+    Known from the start are the built-in schema and `extra` ones (older or newer versions of it); schemas
+    named by id are asked of the `lookup` once and remembered.
+    """
+
+    def __init__(self, extra: Iterable[Schema] = (), lookup: SchemaLookup | None = None) -> None:
+        """Resolve all schemas now.
+
+        Raises:
+            SchemaIncompatible: an extra schema cannot be read as the event's schema.
+        """
+        self._lookup = lookup
+        known = [EVENT_SCHEMA, *extra]
+        self._by_fingerprint = {schema_fingerprint(s): resolve(s, EVENT_SCHEMA) for s in known}
+        self._by_id: dict[int, Node] = {}
+
+    def split(self, message: bytes) -> tuple[Node, int]:
+        """Return the plan of the message's writer schema and the offset at which its Avro body starts.
+
+        Raises:
+            DecodeError: rules ``empty_message``, ``unknown_framing``, ``truncated``.
+            UnknownSchema: rules ``unknown_fingerprint``, ``unknown_schema_id``, ``schema_incompatible``.
+            RegistryUnavailable: the registry is needed and away.
+        """
+        if message.startswith(SINGLE_OBJECT_MARK):
+            return self._by_header_fingerprint(message), SINGLE_OBJECT_HEADER_BYTES
+        if message.startswith(CONFLUENT_MARK):
+            return self._by_header_id(message), CONFLUENT_HEADER_BYTES
+        if not message:
+            raise DecodeError("empty_message", "", "the message has no bytes")
+        raise DecodeError(
+            "unknown_framing",
+            "",
+            f"starts with {message[:2].hex(' ')}, expected c3 01 (single object) or 00 (Confluent)",
+        )
+
+    def _by_header_fingerprint(self, message: bytes) -> Node:
+        header = message[2:SINGLE_OBJECT_HEADER_BYTES]
+        if len(header) < 8:
+            raise DecodeError("truncated", "", f"ends inside the header, at byte {len(message)}")
+        plan = self._by_fingerprint.get(header)
+        if plan is None:
+            raise UnknownSchema(
+                "unknown_fingerprint", "", f"no known schema has the fingerprint {header.hex()}"
+            )
+        return plan
+
+    def _by_header_id(self, message: bytes) -> Node:
+        header = message[1:CONFLUENT_HEADER_BYTES]
+        if len(header) < 4:
+            raise DecodeError("truncated", "", f"ends inside the header, at byte {len(message)}")
+        schema_id = int.from_bytes(header, "big")
+        if schema_id not in self._by_id:
+            self._by_id[schema_id] = self._resolve_id(schema_id)
+        return self._by_id[schema_id]
+
+    def _resolve_id(self, schema_id: int) -> Node:
+        if self._lookup is None:
+            found = f"schema id {schema_id}, but no schema registry is configured"
+            raise UnknownSchema("unknown_schema_id", "", found)
+        schema = self._lookup.schema_by_id(schema_id)
+        if schema is None:
+            raise UnknownSchema("unknown_schema_id", "", f"the registry knows no schema with id {schema_id}")
+        try:
+            return resolve(schema, EVENT_SCHEMA)
+        except SchemaIncompatible as error:
+            raise UnknownSchema("schema_incompatible", "", f"schema id {schema_id}: {error}") from error
+
+
+class MessageDecoder:
+    """Decodes single messages of any known writer schema into records of the event's schema."""
+
+    def __init__(self, schemas: WriterSchemas) -> None:
+        self._schemas = schemas
+        self._decoders: dict[int, tuple[Node, StrictDecoder]] = {}
+
+    def decode(self, message: bytes | None) -> Record:
+        """Return the record in a message; None is a tombstone.
+
+        Raises:
+            InvalidEvent: the bytes are not one event (`WriterSchemas.split`, `StrictDecoder.decode`), rule
+                ``tombstone``, or rule ``message_too_large``.
+            RegistryUnavailable: the registry is needed and away; nothing is known about the message yet.
+        """
+        if message is None:
+            raise DecodeError("tombstone", "", "the message has a null value; audit events are never deleted")
+        require_message_size(message)
+        plan, start = self._schemas.split(message)
+        record: Record = self._decoder(plan).decode(message, start)
+        return record
+
+    def _decoder(self, plan: Node) -> StrictDecoder:
+        # Keyed by identity: hashing a plan would walk the whole tree for every message.
+        if id(plan) not in self._decoders:
+            self._decoders[id(plan)] = (plan, StrictDecoder(plan))
+        return self._decoders[id(plan)][1]
