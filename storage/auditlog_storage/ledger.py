@@ -1,0 +1,215 @@
+"""The ledger: one row for each range of Kafka offsets that is done with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import pyarrow as pa
+from auditlog_schemas.errors import StorageRejected, StorageUnavailable
+
+from auditlog_storage.connection import Connection
+from auditlog_storage.tables import AUDIT_RANGES
+
+RangeKind = Literal["committed", "lost"]
+
+_PAGE_ROWS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Offsets `first_offset` to `last_offset`, both included, of one partition, and what became of them.
+
+    Attributes:
+        topic: the topic's name when the range was recorded.
+        topic_id: Kafka's id of the topic; a topic that is deleted and made again has another one.
+        accepted: messages stored as rows of `audit_events`.
+        rejected: messages sent to the dead letters.
+        duplicates: messages dropped because an accepted one has the same account and event id.
+        absent: offsets that hold no message (aborted, control) or, in a lost range, no message any more.
+        kind: ``committed``, or ``lost`` when Kafka's retention deleted messages before they were read.
+        consumer_group: the group that did it.
+        recorded_at: aware UTC; stored in milliseconds.
+
+    Raises:
+        ValueError: the counts do not add up to the number of offsets.
+    """
+
+    topic: str
+    topic_id: UUID
+    kafka_partition: int
+    first_offset: int
+    last_offset: int
+    accepted: int
+    rejected: int
+    duplicates: int
+    absent: int
+    consumer_group: str
+    recorded_at: datetime
+    kind: RangeKind = "committed"
+
+    def __post_init__(self) -> None:
+        counts = (self.accepted, self.rejected, self.duplicates, self.absent)
+        if min(*counts, self.first_offset, self.kafka_partition) < 0:
+            raise ValueError(f"a range has no negative numbers: {self}")
+        if self.last_offset - self.first_offset + 1 != sum(counts) or not sum(counts):
+            raise ValueError(
+                f"offsets {self.first_offset} to {self.last_offset} do not add up to accepted {self.accepted}"
+                f" + rejected {self.rejected} + duplicates {self.duplicates} + absent {self.absent}"
+            )
+
+    @property
+    def next_offset(self) -> int:
+        """Return the first offset after the range: what Kafka calls the committed offset."""
+        return self.last_offset + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets of a partition, both ends included, that no range of the ledger covers: a loss."""
+
+    kafka_partition: int
+    first_offset: int
+    last_offset: int
+
+
+class Ledger:
+    """Reads and writes `audit_ranges`. Its methods raise what `Connection` raises."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def next_offset(self, topic_id: UUID, kafka_partition: int) -> int | None:
+        """Return the offset after the furthest range, or None when the partition has no range yet."""
+        [(count, last)] = self._connection.query_rows(
+            _FURTHEST, {"topic_id": topic_id, "kafka_partition": kafka_partition}
+        )
+        return last + 1 if count else None
+
+    def append(self, range: Range) -> None:
+        """Record a range and read it back.
+
+        On return the row is stored and synced to disk. Appending the same range again changes nothing, so
+        after an error the caller simply appends it again.
+
+        Raises:
+            StorageUnavailable: it could not be written or was not there when read back: append it again.
+            StorageRejected: another range with this first offset is recorded, which reaches further or was
+                written at the same time: two consumers work on this partition, or this one is late.
+        """
+        # Without a token: the key makes a repeated row one row, and a token that was logged before a crash
+        # would make every retry say OK and store nothing.
+        self._connection.insert_batch(AUDIT_RANGES.name, _to_batch(range), token=None)
+        stored = self._starting_at(range)
+        if stored is None:
+            raise StorageUnavailable(
+                f"a ledger row was acknowledged but is not there; append it again: {range}"
+            )
+        if _result(stored) != _result(range):
+            raise StorageRejected(f"the ledger holds another range from this offset: {stored}, not {range}")
+
+    def ranges(
+        self, topic_id: UUID, kafka_partition: int | None = None, since: datetime | None = None
+    ) -> Iterator[Range]:
+        """Yield ranges by partition and offset, reading a page at a time.
+
+        Args:
+            topic_id: of which topic.
+            kafka_partition: only this partition.
+            since: only ranges recorded at or after this time.
+        """
+        wanted = _wanted(topic_id, kafka_partition) | {
+            "since": _millis(since) if since else 0,
+            "rows": _PAGE_ROWS,
+        }
+        after = {"after_partition": -1, "after_offset": -1}
+        while True:
+            page = [_from_row(row) for row in self._connection.query_rows(_PAGE, wanted | after)]
+            yield from page
+            if len(page) < _PAGE_ROWS:
+                return
+            after = {"after_partition": page[-1].kafka_partition, "after_offset": page[-1].first_offset}
+
+    def gaps(self, topic_id: UUID, kafka_partition: int | None = None) -> list[Gap]:
+        """Return the holes between recorded ranges, by partition and offset."""
+        rows = self._connection.query_rows(_GAPS, _wanted(topic_id, kafka_partition))
+        return [Gap(*row) for row in rows]
+
+    def _starting_at(self, range: Range) -> Range | None:
+        key = {name: getattr(range, name) for name in ("topic_id", "kafka_partition", "first_offset")}
+        rows = self._connection.query_rows(_ONE, key)
+        return _from_row(rows[0]) if rows else None
+
+
+# No FINAL: of the rows that FINAL would drop, none reaches further than the one it keeps.
+_FURTHEST: Final = """
+    SELECT count(), max(last_offset) FROM audit_ranges
+    WHERE topic_id = {topic_id:UUID} AND kafka_partition = {kafka_partition:Int32}
+"""
+
+_FIELDS: Final = """
+    SELECT topic, topic_id, kafka_partition, first_offset, last_offset,
+           accepted, rejected, duplicates, absent, kind, consumer_group, recorded_at
+    FROM audit_ranges FINAL
+"""
+
+_ONE: Final = f"""{_FIELDS}
+    WHERE topic_id = {{topic_id:UUID}} AND kafka_partition = {{kafka_partition:Int32}}
+      AND first_offset = {{first_offset:Int64}}
+"""
+
+_PAGE: Final = f"""{_FIELDS}
+    WHERE topic_id = {{topic_id:UUID}}
+      AND ({{any_partition:Bool}} OR kafka_partition = {{kafka_partition:Int32}})
+      AND (kafka_partition, first_offset) > ({{after_partition:Int32}}, {{after_offset:Int64}})
+      AND recorded_at >= fromUnixTimestamp64Milli({{since:Int64}}, 'UTC')
+    ORDER BY kafka_partition, first_offset
+    LIMIT {{rows:UInt32}}
+"""
+
+_GAPS: Final = """
+    SELECT kafka_partition, reached + 1, first_offset - 1 FROM (
+        SELECT kafka_partition, first_offset,
+               row_number() OVER (PARTITION BY kafka_partition ORDER BY first_offset) AS place,
+               max(last_offset) OVER (
+                   PARTITION BY kafka_partition ORDER BY first_offset
+                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+               ) AS reached
+        FROM audit_ranges FINAL
+        WHERE topic_id = {topic_id:UUID}
+          AND ({any_partition:Bool} OR kafka_partition = {kafka_partition:Int32})
+    )
+    WHERE place > 1 AND first_offset > reached + 1
+    ORDER BY kafka_partition, first_offset
+"""
+
+
+def _wanted(topic_id: UUID, kafka_partition: int | None) -> dict[str, object]:
+    return {
+        "topic_id": topic_id,
+        "any_partition": kafka_partition is None,
+        "kafka_partition": kafka_partition or 0,
+    }
+
+
+def _to_batch(range: Range) -> pa.RecordBatch:
+    row = {name: getattr(range, name) for name in AUDIT_RANGES.rows.names} | {
+        "topic_id": range.topic_id.bytes
+    }
+    return pa.RecordBatch.from_pylist([row], schema=AUDIT_RANGES.rows)
+
+
+def _from_row(row: tuple[Any, ...]) -> Range:
+    return Range(**dict(zip(AUDIT_RANGES.rows.names, row, strict=True)))
+
+
+def _result(range: Range) -> tuple[object, ...]:
+    # Everything but who recorded it and when: a retry carries another time.
+    return (range.last_offset, range.accepted, range.rejected, range.duplicates, range.absent, range.kind)
+
+
+def _millis(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp() * 1000)

@@ -1,0 +1,193 @@
+"""Every table of the audit log: columns, engines and settings, and the settings of an insert.
+
+The one place to change for a cluster: engines (Replicated, Distributed) and settings are data here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pyarrow as pa
+
+from auditlog_storage.table import Column, Table
+
+ACCOUNT_BUCKETS: Final = 8
+"""`account_bucket` is ``kafkaMurmurHash(account_id) % 8``: Kafka's partition when a topic has eight."""
+
+BATCH_ROWS_MAX: Final = 1_000_000
+"""Rows of one insert: the server splits a block at 1,048,449 rows, and a token names one block only."""
+
+_TEXT: Final = pa.string()
+_ENTITY: Final = pa.struct(
+    [pa.field("type", _TEXT, False), pa.field("id", _TEXT, False), pa.field("name", _TEXT)]
+)
+_CHANGE: Final = pa.struct(
+    [pa.field("field", _TEXT, False), pa.field("before", _TEXT), pa.field("after", _TEXT)]
+)
+_MICROS: Final = pa.timestamp("us", "UTC")
+_MILLIS: Final = pa.timestamp("ms", "UTC")
+_UUID: Final = pa.binary(16)
+
+
+def bucket_of(account: str) -> str:
+    """Return the SQL expression of the bucket of an account, given as a SQL expression."""
+    return f"kafkaMurmurHash({account}) % {ACCOUNT_BUCKETS}"
+
+
+# An acknowledged insert must survive a power cut: ClickHouse does not fsync by default.
+_DURABLE: Final = {"fsync_after_insert": 1, "fsync_part_directory": 1}
+
+_WORD: Final = "LowCardinality(String)"
+_NOTE: Final = "Nullable(String)"
+
+
+def _text(name: str, type: str = "String", codec: str = "ZSTD(1)") -> Column:
+    return Column(name, type, _TEXT, nullable="Nullable" in type, codec=codec)
+
+
+def _word(name: str) -> Column:
+    return _text(name, _WORD, codec="")
+
+
+AUDIT_EVENTS: Final = Table(
+    name="audit_events",
+    columns=(
+        Column("account_bucket", "UInt8", pa.uint8()),
+        _word("account_id"),
+        Column("occurred_at", "DateTime64(6, 'UTC')", _MICROS, codec="Delta(8), ZSTD(1)"),
+        Column("event_id", "UUID", _UUID),
+        _word("action"),
+        Column("action_version", "UInt32", pa.uint32()),
+        _word("entity_type"),
+        _text("entity_id"),
+        _text("entity_name", _NOTE),
+        Column(
+            "related",
+            f"Array(Tuple(type {_WORD}, id String, name {_NOTE}))",
+            pa.list_(pa.field("item", _ENTITY, False)),
+            codec="ZSTD(1)",
+        ),
+        _word("source_service"),
+        _text("source_instance_id"),
+        Column("source_sequence", "Int64", pa.int64(), codec="Delta(8), ZSTD(1)"),
+        _word("actor_type"),
+        _text("actor_id"),
+        _text("actor_name", _NOTE),
+        _text("actor_email", _NOTE),
+        _text("actor_impersonator_id", _NOTE),
+        _text("ip", _NOTE),
+        _text("user_agent", "LowCardinality(Nullable(String))", codec=""),
+        _text("request_id", _NOTE),
+        Column(
+            "changes",
+            f"Array(Tuple(field String, before {_NOTE}, after {_NOTE}))",
+            pa.list_(pa.field("item", _CHANGE, False)),
+            codec="ZSTD(1)",
+        ),
+        Column("metadata", "Map(String, String)", pa.map_(_TEXT, _TEXT), codec="ZSTD(1)"),
+        Column("topic_id", "UUID", _UUID, codec="ZSTD(1)"),
+        Column("kafka_partition", "Int32", pa.int32(), codec="ZSTD(1)"),
+        Column("kafka_offset", "Int64", pa.int64(), codec="Delta(8), ZSTD(1)"),
+        Column("received_at", "DateTime64(3, 'UTC')", _MILLIS, codec="Delta(8), ZSTD(1)"),
+        # The items an event belongs to, as "type/id": its entity and every related entity.
+        Column(
+            "item_keys",
+            "Array(String)",
+            materialized="arrayDistinct(arrayConcat([concat(entity_type, '/', entity_id)], "
+            "arrayMap((type, id) -> concat(type, '/', id), related.type, related.id)))",
+            codec="ZSTD(1)",
+        ),
+    ),
+    engine="MergeTree",
+    partition_by="(account_bucket, entity_type)",
+    order_by="(account_id, occurred_at, event_id)",
+    extras=(
+        # A row in the wrong bucket would be stored and never found by a reader that prunes by bucket.
+        f"CONSTRAINT bucket_of_account CHECK account_bucket = {bucket_of('account_id')}",
+        "INDEX by_item item_keys TYPE bloom_filter(0.01) GRANULARITY 1",
+        "INDEX by_event event_id TYPE bloom_filter(0.01) GRANULARITY 1",
+        "PROJECTION by_offset (SELECT topic_id, kafka_partition, kafka_offset, account_id, event_id "
+        "ORDER BY topic_id, kafka_partition, kafka_offset)",
+    ),
+    settings={
+        **_DURABLE,
+        # Counted in parts: about 1,250 batches of eight entity types.
+        "non_replicated_deduplication_window": 10_000,
+        "replicated_deduplication_window": 10_000,
+        # Erasure and repair delete rows: the projection must follow.
+        "lightweight_mutation_projection_mode": "rebuild",
+    },
+)
+
+EVENT_ROWS: Final[pa.Schema] = AUDIT_EVENTS.rows
+"""Arrow schema of the insertable columns of `audit_events`, in order.
+
+UUIDs are 16 bytes, most significant first (`UUID.bytes`). `occurred_at` is in microseconds, `received_at`
+in milliseconds, both UTC. String columns may also come dictionary-encoded, as string views or as large
+strings: see `auditlog_storage.writer`.
+"""
+
+AUDIT_RANGES: Final = Table(
+    name="audit_ranges",
+    columns=(
+        _word("topic"),
+        Column("topic_id", "UUID", _UUID),
+        Column("kafka_partition", "Int32", pa.int32()),
+        Column("first_offset", "Int64", pa.int64(), codec="Delta(8), ZSTD(1)"),
+        Column("last_offset", "Int64", pa.int64(), codec="Delta(8), ZSTD(1)"),
+        Column("accepted", "Int64", pa.int64()),
+        Column("rejected", "Int64", pa.int64()),
+        Column("duplicates", "Int64", pa.int64()),
+        Column("absent", "Int64", pa.int64()),
+        _word("kind"),
+        _word("consumer_group"),
+        Column("recorded_at", "DateTime64(3, 'UTC')", _MILLIS, codec="Delta(8), ZSTD(1)"),
+    ),
+    # Of rows with the same start the one that reaches furthest stays: the ledger never moves backwards.
+    engine="ReplacingMergeTree(last_offset)",
+    order_by="(topic_id, kafka_partition, first_offset)",
+    settings=_DURABLE,
+)
+
+AUDIT_ACTIONS: Final = Table(
+    name="audit_actions",
+    columns=(
+        _text("action", codec=""),
+        _text("action_group", codec=""),
+        _text("entity_type", codec=""),
+        _text("entity_title", codec=""),
+        _text("kind", codec=""),
+        _text("sentence", codec=""),
+        Column("version", "UInt32", pa.uint32()),
+        _text("catalog_version", codec=""),
+    ),
+    engine="MergeTree",
+    order_by="action",
+)
+
+AUDIT_MIGRATIONS: Final = Table(
+    name="audit_migrations",
+    columns=(
+        Column("version", "UInt32", pa.uint32()),
+        _text("name", codec=""),
+        Column("applied_at", "DateTime64(3, 'UTC')", _MILLIS),
+    ),
+    engine="ReplacingMergeTree",
+    order_by="version",
+    settings=_DURABLE,
+)
+
+INSERT_SETTINGS: Final[Mapping[str, int]] = {
+    "async_insert": 0,
+    "max_insert_threads": 1,
+    "max_partitions_per_insert_block": 512,
+    # One record batch is one block, whatever its bytes.
+    "max_insert_block_size": 1_048_449,
+    "min_insert_block_size_rows": 1_048_449,
+    "min_insert_block_size_bytes": 0,
+    # A null or a missing column where none may be is an error, never a silent default.
+    "input_format_null_as_default": 0,
+    "input_format_arrow_allow_missing_columns": 0,
+}
+"""Settings of every insert; `writer` and `ledger` add whether the server deduplicates by token."""
