@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ from auditlog_storage.tables import INSERT_SETTINGS
 
 Parameters = Mapping[str, object]
 Settings = Mapping[str, int | str]
+
+# It warns of every failed request, and each of them is raised here anyway.
+logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 _READY_PAUSE_SECONDS: Final = 0.2

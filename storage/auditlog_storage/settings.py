@@ -90,7 +90,7 @@ class StorageSettings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             name = _variable(str(first["loc"][0]) if first["loc"] else "")
-            what = "is not set" if first["type"] == "missing" else first["msg"]
+            what = "is not set" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
             raise ConfigError(f"{name}: {what}") from None
 
 

@@ -1,0 +1,116 @@
+"""Making and upgrading the database, by any number of processes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+from auditlog_schemas.catalog import Catalog
+from auditlog_schemas.errors import ConfigError, TerminalError
+
+from auditlog_storage.actions import publish_actions
+from auditlog_storage.analyst import AnalystOutcome, ensure_analyst
+from auditlog_storage.connection import Connection
+from auditlog_storage.table import quoted
+from auditlog_storage.tables import AUDIT_ACTIONS, AUDIT_EVENTS, AUDIT_MIGRATIONS, AUDIT_RANGES
+from auditlog_storage.view import CREATE_AUDIT_LOG_V1
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step. Every statement may run twice, also at the same time from two processes.
+
+    A table's definition in `tables` is always the newest one. A later step brings older databases there
+    with ALTER TABLE ... IF NOT EXISTS, which changes nothing in a database made by today's definition.
+    """
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: Final = (
+    Migration(
+        1,
+        "events, ledger, actions and the view for analysts",
+        (AUDIT_EVENTS.create(), AUDIT_RANGES.create(), AUDIT_ACTIONS.create(), CREATE_AUDIT_LOG_V1),
+    ),
+)
+
+_APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A step that the database has."""
+
+    version: int
+    name: str
+    applied_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What `migrate` did.
+
+    Attributes:
+        applied: the steps that this call ran, oldest first; empty when the database was up to date.
+        version: the database's version now.
+        actions_changed: whether `audit_actions` had to be brought in line with the catalog.
+        analyst: what became of the read-only user; worth showing when it is not ``ready``.
+    """
+
+    applied: tuple[Applied, ...]
+    version: int
+    actions_changed: bool
+    analyst: AnalystOutcome
+
+
+def migrate(connection: Connection, catalog: Catalog) -> MigrationReport:
+    """Make the database if it is missing, run the steps it lacks, and publish the catalog's actions.
+
+    Running it again changes nothing; after a crash, running it again completes it.
+
+    Raises:
+        TerminalError: the database was made by a newer version of this software.
+        StorageUnavailable, ConfigError, StorageRejected: as in `Connection`.
+    """
+    _ensure_database(connection)
+    connection.command(AUDIT_MIGRATIONS.create())
+    known = {step.version for step in applied_migrations(connection)}
+    newest = MIGRATIONS[-1].version
+    if max(known, default=0) > newest:
+        raise TerminalError(
+            f"the database {connection.database} has version {max(known)}, this software knows up to "
+            f"{newest}: install the version of auditlog that made it, or a newer one"
+        )
+    applied = tuple(_apply(connection, step) for step in MIGRATIONS if step.version not in known)
+    return MigrationReport(applied, newest, publish_actions(connection, catalog), ensure_analyst(connection))
+
+
+def applied_migrations(connection: Connection) -> list[Applied]:
+    """Return the steps that the database has, oldest first."""
+    return [Applied(*row) for row in connection.query_rows(_APPLIED)]
+
+
+def _apply(connection: Connection, step: Migration) -> Applied:
+    for statement in step.statements:
+        connection.command(statement)
+    applied = Applied(step.version, step.name, datetime.now(UTC))
+    row = {"version": applied.version, "name": applied.name, "applied_at": applied.applied_at}
+    batch = pa.RecordBatch.from_pylist([row], schema=AUDIT_MIGRATIONS.rows)
+    connection.insert_batch(AUDIT_MIGRATIONS.name, batch, token=None)
+    return applied
+
+
+def _ensure_database(connection: Connection) -> None:
+    try:
+        connection.command(f"CREATE DATABASE IF NOT EXISTS {quoted(connection.database)}", in_database=False)
+    except ConfigError as refused:
+        # A user without the right to make databases is fine where an operator made this one.
+        try:
+            connection.command("SELECT 1")
+        except ConfigError:
+            raise refused from None
