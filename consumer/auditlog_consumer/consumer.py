@@ -1,0 +1,172 @@
+"""The consumer: one thread polls Kafka and collects, storing threads take batches to their end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from auditlog_consumer.assignment import Assigned
+from auditlog_consumer.batch import BatchLimits, Collector
+from auditlog_consumer.group import GroupMember, Polled
+from auditlog_consumer.partition import Partition
+from auditlog_consumer.recovery import Recovery
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.store import BatchStore
+
+POLL_MESSAGES_MAX: Final = 10_000
+POLL_SECONDS: Final = 0.05
+REVOKED_WAIT_SECONDS_MAX: Final = 5.0
+TROUBLE_LOG_SECONDS: Final = 10.0
+
+_log = structlog.get_logger("auditlog.consumer")
+
+
+class Consumer:
+    """Reads one topic as a member of a group until it is told to stop.
+
+    One batch of a partition is under way at a time; meanwhile the next one is collected. Batches of
+    different partitions are stored at the same time, by `storing_threads` threads.
+    """
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        topic_id: UUID,
+        group: GroupMember,
+        recovery: Recovery,
+        store: BatchStore,
+    ) -> None:
+        self._settings = settings
+        self._topic_id = topic_id
+        self._group = group
+        self._recovery = recovery
+        self._store = store
+        self._assigned: dict[int, Assigned] = {}
+        self._threads = ThreadPoolExecutor(settings.storing_threads, thread_name_prefix="storing")
+        self._limits = BatchLimits(
+            settings.batch_rows_max, settings.batch_bytes_max, settings.flush_interval_seconds
+        )
+        self._trouble_logged_seconds = float("-inf")
+
+    def run(self, stop: threading.Event) -> None:
+        """Consume until `stop` is set; then finish the batches under way, within `stop_seconds_max`.
+
+        Raises:
+            TerminalError: something that only an operator can mend; nothing was committed for it.
+        """
+        self._group.join(self._on_assigned, self._on_revoked)
+        try:
+            while not stop.is_set():
+                self._collect(self._group.poll(POLL_MESSAGES_MAX, POLL_SECONDS))
+                self._settle()
+                self._start_batches()
+                self._balance()
+            under_way = _under_way(self._assigned.values())
+            _log.info("stopping", under_way=len(under_way))
+            wait(under_way, self._settings.stop_seconds_max)
+            self._settle()
+        finally:
+            self._end(self._assigned)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._group.close()
+
+    def _on_assigned(self, numbers: list[int]) -> None:
+        for number in numbers:
+            partition = Partition(self._settings.topic, self._topic_id, number)
+            _log.info("assigned", partition=str(partition))
+            self._recover(partition)
+
+    def _recover(self, partition: Partition) -> None:
+        """Begin a new epoch: the partition is paused until a storing thread has found its start."""
+        assigned = Assigned(partition)
+        assigned.recovering = self._threads.submit(self._recovery.start_offset, partition, assigned.epoch)
+        self._assigned[partition.number] = assigned
+
+    def _on_revoked(self, numbers: list[int]) -> None:
+        """End the epochs, then wait a little: an insert that ends before the next owner starts is simpler."""
+        _log.info("revoked", partitions=numbers)
+        self._end(numbers)
+
+    def _end(self, numbers: Iterable[int]) -> None:
+        ended = [self._assigned.pop(number) for number in list(numbers) if number in self._assigned]
+        for assigned in ended:
+            assigned.epoch.end()
+        wait(_under_way(ended), REVOKED_WAIT_SECONDS_MAX)
+
+    def _collect(self, polled: Polled) -> None:
+        now = time.monotonic()
+        for number, messages in polled.messages.items():
+            assigned = self._assigned.get(number)
+            if assigned is not None and assigned.collector is not None:
+                assigned.collector.add(messages, now)
+        for number in polled.out_of_range & self._assigned.keys():
+            self._restart(number)
+        if polled.trouble and now - self._trouble_logged_seconds > TROUBLE_LOG_SECONDS:
+            self._trouble_logged_seconds = now
+            _log.warning("Kafka is away; waiting", error=str(polled.trouble[-1]))
+
+    def _restart(self, number: int) -> None:
+        """Recover a partition again whose position Kafka no longer has: retention overtook us."""
+        partition = self._assigned[number].partition
+        _log.warning("position is out of range; recovering", partition=str(partition))
+        self._group.pause([number])
+        self._end([number])
+        self._recover(partition)
+
+    def _settle(self) -> None:
+        """Take the results of the storing threads."""
+        for number, assigned in list(self._assigned.items()):
+            if assigned.recovering is not None and assigned.recovering.done():
+                self._started(assigned, assigned.recovering.result())
+            if assigned.storing is not None and assigned.storing.done():
+                done = assigned.storing.result()
+                assigned.storing = None
+                self._group.commit(number, done.next_offset)
+                _log.info(
+                    "stored",
+                    partition=str(assigned.partition),
+                    first_offset=done.first_offset,
+                    last_offset=done.last_offset,
+                    accepted=done.accepted,
+                    rejected=done.rejected,
+                )
+
+    def _started(self, assigned: Assigned, offset: int) -> None:
+        assigned.recovering = None
+        assigned.collector = Collector(assigned.partition, offset, self._limits)
+        self._group.start(assigned.partition.number, offset)
+        assigned.paused = False
+        _log.info("started", partition=str(assigned.partition), offset=offset)
+
+    def _start_batches(self) -> None:
+        now = time.monotonic()
+        for assigned in self._assigned.values():
+            collector = assigned.collector
+            if assigned.storing is None and collector is not None and collector.ready(now):
+                batch = collector.take(now)
+                assigned.storing = self._threads.submit(self._store.store, batch, assigned.epoch)
+
+    def _balance(self) -> None:
+        """Pause partitions that have buffered their share, resume them when half of it is gone."""
+        share_bytes = self._settings.buffered_bytes_max // max(len(self._assigned), 1)
+        share_rows = 2 * self._settings.batch_rows_max
+        for number, assigned in self._assigned.items():
+            if assigned.collector is None:
+                continue
+            rows, size = assigned.share_of_buffer()
+            if not assigned.paused and (rows >= share_rows or size >= share_bytes):
+                self._group.pause([number])
+                assigned.paused = True
+            elif assigned.paused and rows < share_rows // 2 and size < share_bytes // 2:
+                self._group.resume([number])
+                assigned.paused = False
+
+
+def _under_way(assigned: Iterable[Assigned]) -> list[Future[Any]]:
+    return [one.busy for one in assigned if one.busy is not None]

@@ -1,0 +1,145 @@
+"""This process as a member of the consumer group: a thin edge around librdkafka's consumer.
+
+The classic protocol with cooperative rebalancing: a partition that stays with its member goes on being
+read while others move, and no member starts on a partition before the other one has let go of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from auditlog_schemas.errors import TransientError
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from auditlog_consumer.batch import Message
+from auditlog_consumer.kafka_errors import translate
+from auditlog_consumer.settings import ConsumerSettings
+
+REQUEST_SECONDS_MAX: Final = 10.0
+_OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+
+
+@dataclass(slots=True)
+class Polled:
+    """What one poll brought.
+
+    Attributes:
+        messages: by partition, in the order of their offsets.
+        out_of_range: partitions whose position Kafka no longer has.
+        trouble: errors that will pass, such as a broker that is away.
+    """
+
+    messages: dict[int, list[Message]] = field(default_factory=dict)
+    out_of_range: set[int] = field(default_factory=set)
+    trouble: list[TransientError] = field(default_factory=list)
+
+
+class GroupMember:
+    """Reads the partitions that the group gives to this process. Partition numbers are of one topic.
+
+    A given partition starts paused: nothing is fetched until `start` says from where. `poll` must be called
+    all the time, also while everything is paused, or the group takes the partitions away.
+    """
+
+    def __init__(self, settings: ConsumerSettings) -> None:
+        self._topic = settings.topic
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": settings.kafka,
+                "group.id": settings.group,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                # The ledger says where to start; a position that Kafka lost must be an error, never a jump.
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
+                "fetch.wait.max.ms": 100,
+                # What librdkafka holds ahead of us, for each partition.
+                "queued.max.messages.kbytes": 16 * 1024,
+                "queued.min.messages": 50_000,
+                "log_level": 2,
+                **settings.kafka_config,
+            }
+        )
+
+    def join(self, on_assigned: Callable[[list[int]], None], on_revoked: Callable[[list[int]], None]) -> None:
+        """Join the group. The callbacks run inside `poll`; when they return, the change has happened."""
+
+        def assigned(consumer: Any, given: list[TopicPartition]) -> None:
+            consumer.incremental_assign([TopicPartition(self._topic, tp.partition, 0) for tp in given])
+            consumer.pause(given)
+            on_assigned([tp.partition for tp in given])
+
+        def revoked(consumer: Any, taken: list[TopicPartition]) -> None:
+            on_revoked([tp.partition for tp in taken])
+            consumer.incremental_unassign(taken)
+
+        self._consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+
+    def poll(self, messages_max: int, seconds: float) -> Polled:
+        """Return what arrives within `seconds`, sooner when there are `messages_max` messages.
+
+        Raises:
+            ConfigError, TerminalError: Kafka says something that waiting will not mend.
+        """
+        polled = Polled()
+        try:
+            received = self._consumer.consume(messages_max, seconds)
+        except KafkaException as error:
+            raise translate(error.args[0], "polling") from error
+        for message in received:
+            failure = message.error()
+            if failure is None:
+                polled.messages.setdefault(cast(int, message.partition()), []).append(cast(Message, message))
+            elif failure.code() in _OUT_OF_RANGE:
+                polled.out_of_range.add(cast(int, message.partition()))
+            elif failure.code() != KafkaError._PARTITION_EOF:
+                trouble = translate(failure, "polling")
+                if not isinstance(trouble, TransientError):
+                    raise trouble
+                polled.trouble.append(trouble)
+        return polled
+
+    def start(self, partition: int, offset: int) -> None:
+        """Read a partition from `offset` on."""
+        self._consumer.seek(TopicPartition(self._topic, partition, offset))
+        self.resume([partition])
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Stop fetching; messages fetched already may still come."""
+        self._consumer.pause(self._named(partitions))
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Fetch again."""
+        self._consumer.resume(self._named(partitions))
+
+    def watermarks(self, partition: int) -> tuple[int, int]:
+        """Return the first offset that Kafka still has, and the offset after the last one.
+
+        Raises:
+            BrokerUnavailable: Kafka did not answer.
+        """
+        at = TopicPartition(self._topic, partition)
+        try:
+            low, high = self._consumer.get_watermark_offsets(at, timeout=REQUEST_SECONDS_MAX)
+        except KafkaException as error:
+            raise translate(error.args[0], f"asking for the ends of partition {partition}") from error
+        return low, high
+
+    def commit(self, partition: int, next_offset: int) -> None:
+        """Tell Kafka how far we are, for its lag figures. Nothing depends on it: the ledger is the truth."""
+        with suppress(KafkaException):
+            self._consumer.commit(
+                offsets=[TopicPartition(self._topic, partition, next_offset)], asynchronous=True
+            )
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _named(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in partitions]

@@ -1,0 +1,70 @@
+"""Judging a batch: every message is accepted as a row or rejected with its rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from auditlog_schemas.catalog import Catalog
+from auditlog_schemas.codec import MessageDecoder, WriterSchemas
+from auditlog_schemas.errors import InvalidEvent
+from auditlog_schemas.record import Record
+from auditlog_schemas.rules import require_limits, require_not_ahead
+
+from auditlog_consumer.batch import Batch, Message
+from auditlog_consumer.rows import Accepted, to_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A message that breaks a rule, and which."""
+
+    message: Message
+    error: InvalidEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """A judged batch: `rows` are the accepted messages in offset order, as `EVENT_ROWS`."""
+
+    rows: pa.RecordBatch
+    rejected: tuple[Rejection, ...]
+
+
+class Judge:
+    """Decodes messages and checks them against the limits and the catalog. Does no I/O of its own."""
+
+    def __init__(self, schemas: WriterSchemas, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._decoder = MessageDecoder(schemas)
+
+    def judge(self, batch: Batch) -> Verdicts:
+        """Return the verdicts of a batch; only a message's own content rejects it.
+
+        Raises:
+            RegistryUnavailable: a schema id has to be looked up and the registry is away.
+        """
+        accepted: list[Accepted] = []
+        rejected: list[Rejection] = []
+        for message in batch.messages:
+            _, received_millis = message.timestamp()
+            try:
+                record = self.read(message.value(), received_millis)
+            except InvalidEvent as error:
+                rejected.append(Rejection(message, error))
+            else:
+                accepted.append(Accepted(record, message.offset(), received_millis))
+        return Verdicts(to_rows(batch.partition, accepted), tuple(rejected))
+
+    def read(self, value: bytes | None, received_millis: int) -> Record:
+        """Return one message's valid record.
+
+        Raises:
+            InvalidEvent: the first rule that the message breaks: decoding, limits, catalog, clock.
+            RegistryUnavailable: as in `judge`.
+        """
+        record = self._decoder.decode(value)
+        require_limits(record)
+        self.catalog.check(record)
+        require_not_ahead(record["occurred_at"], received_millis * 1000)
+        return record

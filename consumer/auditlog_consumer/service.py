@@ -1,0 +1,106 @@
+"""Putting a consumer together from its settings, waiting for what is away."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from auditlog_schemas.catalog_file import load_catalog
+from auditlog_schemas.codec import WriterSchemas
+from auditlog_schemas.errors import ConfigError
+from auditlog_storage.connection import Connection
+from auditlog_storage.ledger import Ledger
+from auditlog_storage.stored import StoredRows
+from auditlog_storage.writer import EventWriter
+
+from auditlog_consumer.consumer import Consumer
+from auditlog_consumer.dead_letters import DeadLetterSink
+from auditlog_consumer.group import GroupMember
+from auditlog_consumer.judge import Judge
+from auditlog_consumer.partition import Epoch, EpochEnded
+from auditlog_consumer.patience import persist
+from auditlog_consumer.recovery import Recovery
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.store import BatchStore
+from auditlog_consumer.topics import TopicInfo, Topics
+
+
+def consume(settings: ConsumerSettings, connection: Connection, stop: threading.Event) -> None:
+    """Consume until `stop` is set. While Kafka or ClickHouse are away it waits and says so.
+
+    The topics are made if they do not exist; the tables must exist (`auditlog migrate`).
+
+    Raises:
+        ConfigError: a setting, a catalog file, a schema file or the topic's settings are wrong.
+        TerminalError: as in `Consumer.run`.
+    """
+    judge = build_judge(settings)
+    waiting = _ends_with(stop)
+    try:
+        topic = persist(waiting, f"asking Kafka for topic {settings.topic}", lambda: _ensure(settings))
+        ledger = Ledger(connection)
+        persist(waiting, "asking ClickHouse for the ledger", lambda: ledger.next_offset(topic.topic_id, 0))
+    except EpochEnded:
+        return
+    group = GroupMember(settings)
+    dead_letters = DeadLetterSink(
+        settings.kafka, settings.dead_topic, judge.catalog.version, settings.kafka_config
+    )
+    store = BatchStore(
+        judge, dead_letters, EventWriter(connection), StoredRows(connection), ledger, settings.group
+    )
+    recovery = Recovery(ledger, group, settings.group)
+    try:
+        Consumer(settings, topic.topic_id, group, recovery, store).run(stop)
+    finally:
+        dead_letters.close()
+
+
+def build_judge(settings: ConsumerSettings) -> Judge:
+    """Return the judge for these settings: catalog, writer schemas, registry.
+
+    Raises:
+        ConfigError: a catalog or schema file is wrong; the message names it.
+        SchemaIncompatible: a schema file cannot be read as the event's schema.
+    """
+    lookup = None
+    if settings.schema_registry_url:
+        from auditlog_schemas.registry import SchemaRegistry
+
+        lookup = SchemaRegistry(settings.schema_registry_url)
+    schemas = WriterSchemas([_read_schema(path) for path in settings.schemas], lookup)
+    return Judge(schemas, load_catalog(settings.catalog))
+
+
+def _read_schema(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"schema file {path}: {error}") from error
+
+
+def _ensure(settings: ConsumerSettings) -> TopicInfo:
+    topics = Topics(settings.kafka, settings.kafka_config)
+    topics.ensure(settings.topic, settings.dead_topic)
+    found = topics.describe(settings.topic)
+    if found.timestamp_type != "LogAppendTime":
+        raise ConfigError(
+            f"topic {settings.topic} has message.timestamp.type={found.timestamp_type}: producers could "
+            "set any time; set it with "
+            "`kafka-configs.sh --alter --add-config message.timestamp.type=LogAppendTime`"
+        )
+    return found
+
+
+def _ends_with(stop: threading.Event) -> Epoch:
+    """Return an epoch that ends when `stop` is set, so that waiting at the start can be interrupted."""
+    epoch = Epoch()
+
+    def follow() -> None:
+        stop.wait()
+        epoch.end()
+
+    threading.Thread(target=follow, daemon=True).start()
+    return epoch

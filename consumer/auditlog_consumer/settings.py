@@ -1,0 +1,78 @@
+"""How the consumer reaches Kafka and how it batches, from the environment or from code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from auditlog_schemas.errors import ConfigError
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX: Final = "AUDITLOG_"
+DEAD_SUFFIX: Final = ".dead"
+
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1024)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class ConsumerSettings(BaseSettings):
+    """Settings of one consumer process; each is read from AUDITLOG_<NAME>.
+
+    Attributes:
+        kafka: bootstrap servers, ``host:port[,host:port]``.
+        kafka_config: further librdkafka settings as a JSON object, for TLS and SASL.
+        topic: where events are published; dead letters go to this name plus ``.dead``.
+        group: the consumer group.
+        schema_registry_url: of a registry with Confluent's API; needed for Confluent framing only.
+        catalog: extra catalog files, separated as in PATH.
+        schemas: files of further writer schemas (.avsc), separated as in PATH.
+        batch_rows_max, batch_bytes_max, flush_interval_seconds: a partition's batch is stored when it
+            reaches the first of these; bytes are those of the message values.
+        buffered_bytes_max: of all partitions together; above it they are paused.
+        storing_threads: batches stored at the same time.
+        session_timeout_seconds: after which Kafka gives the partitions of a silent member away.
+        stop_seconds_max: how long a stop waits for batches under way.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    kafka: Annotated[str, Field(min_length=1)]
+    kafka_config: dict[str, str] = {}
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "audit.events"
+    group: Annotated[str, Field(min_length=1, max_length=200)] = "auditlog"
+    schema_registry_url: str | None = None
+    catalog: Annotated[tuple[Path, ...], NoDecode] = ()
+    schemas: Annotated[tuple[Path, ...], NoDecode] = ()
+    batch_rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
+    batch_bytes_max: Bytes = 32 * 1024 * 1024
+    flush_interval_seconds: Seconds = 1.0
+    buffered_bytes_max: Bytes = 128 * 1024 * 1024
+    storing_threads: Count = 2
+    session_timeout_seconds: Seconds = 30.0
+    stop_seconds_max: Seconds = 7.0
+
+    @property
+    def dead_topic(self) -> str:
+        """Return the topic of the dead letters."""
+        return self.topic + DEAD_SUFFIX
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Read the environment; what is given here comes before it.
+
+        Raises:
+            ConfigError: a value is missing or wrong; the message names the variable.
+        """
+        for name in ("catalog", "schemas"):
+            if name not in given and (paths := os.environ.get(PREFIX + name.upper())):
+                given[name] = tuple(Path(path) for path in paths.split(os.pathsep) if path)
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = PREFIX + str(first["loc"][0]).upper()
+            what = "is not set" if first["type"] == "missing" else first["msg"]
+            raise ConfigError(f"{name}: {what}") from None

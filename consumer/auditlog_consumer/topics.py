@@ -1,0 +1,84 @@
+"""The topics: made with the settings that the consumer relies on, and identified by Kafka's own id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from auditlog_schemas.errors import ConfigError
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
+
+from auditlog_consumer.kafka_errors import translate
+
+PARTITIONS: Final = 8
+REQUEST_SECONDS_MAX: Final = 10.0
+EVENTS_CONFIG: Final = {"message.timestamp.type": "LogAppendTime"}
+DEAD_LETTERS_CONFIG: Final = {
+    "message.timestamp.type": "LogAppendTime",
+    # A rejected message is lost when its dead letter expires, so it never does.
+    "retention.ms": "-1",
+    # A message as large as the broker takes must fit together with its headers.
+    "max.message.bytes": str(2 * 1024 * 1024),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """What Kafka says of a topic."""
+
+    name: str
+    topic_id: UUID
+    partitions: int
+    timestamp_type: str
+
+
+class Topics:
+    """Makes and describes topics. Every method raises BrokerUnavailable when Kafka does not answer."""
+
+    def __init__(self, kafka: str, config: Mapping[str, str] | None = None) -> None:
+        self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2, **(config or {})})
+
+    def ensure(self, topic: str, dead_topic: str, partitions: int = PARTITIONS, replicas: int = 1) -> None:
+        """Make both topics unless they exist; existing ones are left as they are."""
+        for name, config in ((topic, EVENTS_CONFIG), (dead_topic, DEAD_LETTERS_CONFIG)):
+            new = NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=config)
+            future = self._admin.create_topics([new], request_timeout=REQUEST_SECONDS_MAX)[name]
+            try:
+                future.result(REQUEST_SECONDS_MAX)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise translate(error.args[0], f"creating topic {name}") from error
+
+    def describe(self, topic: str) -> TopicInfo:
+        """Return a topic's identity, size and timestamp type.
+
+        Raises:
+            ConfigError: there is no such topic.
+        """
+        try:
+            futures = self._admin.describe_topics(
+                TopicCollection([topic]), request_timeout=REQUEST_SECONDS_MAX
+            )
+            found = futures[topic].result(REQUEST_SECONDS_MAX)
+            resource = ConfigResource(ResourceType.TOPIC, topic)
+            configs = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS_MAX)
+            config = configs[resource].result(REQUEST_SECONDS_MAX)
+        except KafkaException as error:
+            cause = error.args[0]
+            if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                raise ConfigError(f"Kafka has no topic {topic!r}: `auditlog consume` creates it") from error
+            raise translate(cause, f"describing topic {topic}") from error
+        high = found.topic_id.get_most_significant_bits() & 0xFFFFFFFFFFFFFFFF
+        low = found.topic_id.get_least_significant_bits() & 0xFFFFFFFFFFFFFFFF
+        return TopicInfo(
+            name=topic,
+            topic_id=UUID(int=high << 64 | low),
+            partitions=len(found.partitions),
+            timestamp_type=config["message.timestamp.type"].value,
+        )
