@@ -15,6 +15,7 @@ from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
 
+from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.group import GroupMember
@@ -45,9 +46,8 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     except EpochEnded:
         return
     group = GroupMember(settings)
-    dead_letters = DeadLetterSink(
-        settings.kafka, settings.dead_topic, judge.catalog.version, settings.kafka_config
-    )
+    writer = AcknowledgedWriter(settings.kafka, settings.kafka_config)
+    dead_letters = DeadLetterSink(writer, settings.dead_topic, judge.catalog.version)
     store = BatchStore(
         judge, dead_letters, EventWriter(connection), StoredRows(connection), ledger, settings.group
     )
@@ -55,7 +55,7 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     try:
         Consumer(settings, topic.topic_id, group, recovery, store).run(stop)
     finally:
-        dead_letters.close()
+        writer.close()
 
 
 def build_judge(settings: ConsumerSettings) -> Judge:
