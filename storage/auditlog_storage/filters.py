@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from auditlog_schemas.errors import BadFilter
 from auditlog_schemas.limits import ID_BYTES_MAX
+from auditlog_schemas.record import micros_of
 
 VALUES_MAX: Final = 100
 """Actions, or groups, in one filter."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +105,6 @@ _IN_GROUPS: Final = (
 def moment(parameter: str) -> str:
     """Return the SQL expression of a time given as a parameter in microseconds since 1970."""
     return f"fromUnixTimestamp64Micro({{{parameter}:Int64}}, 'UTC')"
-
-
-def micros_of(moment: datetime) -> int:
-    """Return an aware time in microseconds since 1970, exactly."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def check_account(account_id: str) -> None:

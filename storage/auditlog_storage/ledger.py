@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
 import pyarrow as pa
 from auditlog_schemas.errors import StorageRejected, StorageUnavailable
+from auditlog_schemas.record import micros_of
 
 from auditlog_storage.connection import Connection
 from auditlog_storage.tables import AUDIT_RANGES
@@ -122,7 +123,7 @@ class Ledger:
             since: only ranges recorded at or after this time.
         """
         wanted = _wanted(topic_id, kafka_partition) | {
-            "since": _millis(since) if since else 0,
+            "since": micros_of(since) if since else 0,
             "rows": _PAGE_ROWS,
         }
         after = {"after_partition": -1, "after_offset": -1}
@@ -165,7 +166,7 @@ _PAGE: Final = f"""{_FIELDS}
     WHERE topic_id = {{topic_id:UUID}}
       AND ({{any_partition:Bool}} OR kafka_partition = {{kafka_partition:Int32}})
       AND (kafka_partition, first_offset) > ({{after_partition:Int32}}, {{after_offset:Int64}})
-      AND recorded_at >= fromUnixTimestamp64Milli({{since:Int64}}, 'UTC')
+      AND recorded_at >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC')
     ORDER BY kafka_partition, first_offset
     LIMIT {{rows:UInt32}}
 """
@@ -209,7 +210,3 @@ def _from_row(row: tuple[Any, ...]) -> Range:
 def _result(range: Range) -> tuple[object, ...]:
     # Everything but who recorded it and when: a retry carries another time.
     return (range.last_offset, range.accepted, range.rejected, range.duplicates, range.absent, range.kind)
-
-
-def _millis(moment: datetime) -> int:
-    return int(moment.astimezone(UTC).timestamp() * 1000)

@@ -10,10 +10,11 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from auditlog_schemas.errors import BadFilter, NotFound
+from auditlog_schemas.record import micros_of
 
 from auditlog_storage.connection import Connection
 from auditlog_storage.cursor import Position, decode_cursor, encode_cursor
-from auditlog_storage.filters import EventFilter, Item, check_account, micros_of, moment
+from auditlog_storage.filters import EventFilter, Item, check_account, moment
 from auditlog_storage.stored_event import SELECTED, StoredEvent, stored_event
 from auditlog_storage.tables import bucket_of
 

@@ -13,63 +13,66 @@ _DISK: Final = "its disk cannot be written or read: look at free space, permissi
 _REPLICA: Final = "replicas or their Keeper are not ready"
 _STOPPED: Final = "the query was stopped, for example by a shutdown"
 
-RETRY: Final[dict[int, str]] = {
-    74: _DISK,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
-    75: _DISK,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR: what a full disk looks like in the middle of a part
-    76: _DISK,  # CANNOT_OPEN_FILE: read-only file system, too many open files
-    77: _DISK,  # CANNOT_CLOSE_FILE
-    96: _NETWORK,  # CANNOT_WRITE_TO_SOCKET
-    159: "the query took longer than it may",  # TIMEOUT_EXCEEDED
-    173: _OVERLOADED,  # CANNOT_ALLOCATE_MEMORY
-    198: _NETWORK,  # DNS_ERROR
-    201: "this user's quota is used up for now",  # QUOTA_EXCEEDED
-    202: _OVERLOADED,  # TOO_MANY_SIMULTANEOUS_QUERIES
-    203: _OVERLOADED,  # NO_FREE_CONNECTION
-    209: _NETWORK,  # SOCKET_TIMEOUT
-    210: _NETWORK,  # NETWORK_ERROR
-    225: _REPLICA,  # NO_ZOOKEEPER
-    236: _STOPPED,  # ABORTED
-    241: "it is out of memory, or the query over its limit",  # MEMORY_LIMIT_EXCEEDED
-    242: "the table is read-only for now: its replica lost Keeper",  # TABLE_IS_READ_ONLY
-    243: _DISK,  # NOT_ENOUGH_SPACE
-    252: "merges are behind: too many parts",  # TOO_MANY_PARTS
-    254: _REPLICA,  # NO_ACTIVE_REPLICAS
-    279: _NETWORK,  # ALL_CONNECTION_TRIES_FAILED
-    285: _REPLICA,  # TOO_FEW_LIVE_REPLICAS
-    286: _REPLICA,  # UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
-    289: _REPLICA,  # REPLICA_IS_NOT_IN_QUORUM
-    319: "whether the insert was stored is unknown: the same token settles it",  # UNKNOWN_STATUS_OF_INSERT
-    369: _REPLICA,  # ALL_REPLICAS_ARE_STALE
-    394: _STOPPED,  # QUERY_WAS_CANCELLED
-    439: _OVERLOADED,  # CANNOT_SCHEDULE_TASK
-    473: "tables are locked for longer than the query may wait",  # DEADLOCK_AVOIDED
-    499: _DISK,  # S3_ERROR
-    519: _NETWORK,  # NO_REMOTE_SHARD_AVAILABLE
-    667: "it is still starting",  # NOT_INITIALIZED
-    692: "mutations are behind",  # TOO_MANY_MUTATIONS
-    722: "it is still starting",  # ASYNC_LOAD_WAIT_FAILED
-    733: "the table is being restarted",  # TABLE_IS_BEING_RESTARTED
-    735: _STOPPED,  # QUERY_WAS_CANCELLED_BY_CLIENT
-    745: _OVERLOADED,  # SERVER_OVERLOADED
-    749: _OVERLOADED,  # TCP_CONNECTION_LIMIT_REACHED
-    999: _REPLICA,  # KEEPER_EXCEPTION
-    1000: _NETWORK,  # POCO_EXCEPTION: of the library below, sockets and files
-    1001: _DISK,  # STD_EXCEPTION: in practice std::filesystem on a full or read-only disk
+RETRY: Final[dict[int, tuple[str, str]]] = {
+    74: ("CANNOT_READ_FROM_FILE_DESCRIPTOR", _DISK),
+    75: ("CANNOT_WRITE_TO_FILE_DESCRIPTOR", _DISK),  # what a full disk looks like in the middle of a part
+    76: ("CANNOT_OPEN_FILE", _DISK),  # read-only file system, too many open files
+    77: ("CANNOT_CLOSE_FILE", _DISK),
+    96: ("CANNOT_WRITE_TO_SOCKET", _NETWORK),
+    159: ("TIMEOUT_EXCEEDED", "the query took longer than it may"),
+    173: ("CANNOT_ALLOCATE_MEMORY", _OVERLOADED),
+    198: ("DNS_ERROR", _NETWORK),
+    201: ("QUOTA_EXCEEDED", "this user's quota is used up for now"),
+    202: ("TOO_MANY_SIMULTANEOUS_QUERIES", _OVERLOADED),
+    203: ("NO_FREE_CONNECTION", _OVERLOADED),
+    209: ("SOCKET_TIMEOUT", _NETWORK),
+    210: ("NETWORK_ERROR", _NETWORK),
+    225: ("NO_ZOOKEEPER", _REPLICA),
+    236: ("ABORTED", _STOPPED),
+    241: ("MEMORY_LIMIT_EXCEEDED", "it is out of memory, or the query over its limit"),
+    242: ("TABLE_IS_READ_ONLY", "the table is read-only for now: its replica lost Keeper"),
+    243: ("NOT_ENOUGH_SPACE", _DISK),
+    252: ("TOO_MANY_PARTS", "merges are behind: too many parts"),
+    254: ("NO_ACTIVE_REPLICAS", _REPLICA),
+    279: ("ALL_CONNECTION_TRIES_FAILED", _NETWORK),
+    285: ("TOO_FEW_LIVE_REPLICAS", _REPLICA),
+    286: ("UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE", _REPLICA),
+    289: ("REPLICA_IS_NOT_IN_QUORUM", _REPLICA),
+    319: ("UNKNOWN_STATUS_OF_INSERT", "whether the insert was stored is unknown: the same token settles it"),
+    369: ("ALL_REPLICAS_ARE_STALE", _REPLICA),
+    394: ("QUERY_WAS_CANCELLED", _STOPPED),
+    439: ("CANNOT_SCHEDULE_TASK", _OVERLOADED),
+    473: ("DEADLOCK_AVOIDED", "tables are locked for longer than the query may wait"),
+    499: ("S3_ERROR", _DISK),
+    519: ("NO_REMOTE_SHARD_AVAILABLE", _NETWORK),
+    667: ("NOT_INITIALIZED", "it is still starting"),
+    692: ("TOO_MANY_MUTATIONS", "mutations are behind"),
+    722: ("ASYNC_LOAD_WAIT_FAILED", "it is still starting"),
+    733: ("TABLE_IS_BEING_RESTARTED", "the table is being restarted"),
+    735: ("QUERY_WAS_CANCELLED_BY_CLIENT", _STOPPED),
+    745: ("SERVER_OVERLOADED", _OVERLOADED),
+    749: ("TCP_CONNECTION_LIMIT_REACHED", _OVERLOADED),
+    999: ("KEEPER_EXCEPTION", _REPLICA),
+    1000: ("POCO_EXCEPTION", _NETWORK),  # of the library below, sockets and files
+    1001: ("STD_EXCEPTION", _DISK),  # in practice std::filesystem on a full or read-only disk
 }
-"""ClickHouse error codes after which waiting and trying again can help, and why."""
+"""ClickHouse errors after which waiting and trying again can help: code -> (name, why)."""
 
-CONFIG: Final[dict[int, str]] = {
-    81: "create the database with `auditlog migrate`, or correct AUDITLOG_CLICKHOUSE_URL",  # UNKNOWN_DATABASE
-    164: "this user may only read: use another one in AUDITLOG_CLICKHOUSE_URL",  # READONLY
-    192: "check the user in AUDITLOG_CLICKHOUSE_URL",  # UNKNOWN_USER
-    193: "check the password in AUDITLOG_CLICKHOUSE_URL",  # WRONG_PASSWORD
-    194: "AUDITLOG_CLICKHOUSE_URL needs a password",  # REQUIRED_PASSWORD
-    195: "the user in AUDITLOG_CLICKHOUSE_URL may not connect from this address",  # IP_ADDRESS_NOT_ALLOWED
-    497: "grant the user in AUDITLOG_CLICKHOUSE_URL what the message names",  # ACCESS_DENIED
-    516: "check user and password in AUDITLOG_CLICKHOUSE_URL",  # AUTHENTICATION_FAILED
-    701: "the cluster is not in the server's configuration",  # CLUSTER_DOESNT_EXIST
+CONFIG: Final[dict[int, tuple[str, str]]] = {
+    81: (
+        "UNKNOWN_DATABASE",
+        "create the database with `auditlog migrate`, or correct AUDITLOG_CLICKHOUSE_URL",
+    ),
+    164: ("READONLY", "this user may only read: use another one in AUDITLOG_CLICKHOUSE_URL"),
+    192: ("UNKNOWN_USER", "check the user in AUDITLOG_CLICKHOUSE_URL"),
+    193: ("WRONG_PASSWORD", "check the password in AUDITLOG_CLICKHOUSE_URL"),
+    194: ("REQUIRED_PASSWORD", "AUDITLOG_CLICKHOUSE_URL needs a password"),
+    195: ("IP_ADDRESS_NOT_ALLOWED", "the user in AUDITLOG_CLICKHOUSE_URL may not connect from this address"),
+    497: ("ACCESS_DENIED", "grant the user in AUDITLOG_CLICKHOUSE_URL what the message names"),
+    516: ("AUTHENTICATION_FAILED", "check user and password in AUDITLOG_CLICKHOUSE_URL"),
+    701: ("CLUSTER_DOESNT_EXIST", "the cluster is not in the server's configuration"),
 }
-"""ClickHouse error codes that an operator settles by configuration, and how."""
+"""ClickHouse errors that an operator settles by configuration: code -> (name, how)."""
 
 HINTS: Final[dict[int, str]] = {
     16: "; run `auditlog migrate`",  # NO_SUCH_COLUMN_IN_TABLE
@@ -96,7 +99,7 @@ def translate(error: Error, where: str) -> AuditError:
             return StorageUnavailable(f"ClickHouse at {where} cannot be reached or did not answer: {text}")
         return StorageRejected(f"ClickHouse at {where} cannot be asked this: {text}")
     if code in RETRY:
-        return StorageUnavailable(f"ClickHouse at {where} has to be tried again, {RETRY[code]}: {text}")
+        return StorageUnavailable(f"ClickHouse at {where} has to be tried again, {RETRY[code][1]}: {text}")
     if code in CONFIG:
-        return ConfigError(f"ClickHouse at {where} refused: {text}; {CONFIG[code]}")
+        return ConfigError(f"ClickHouse at {where} refused: {text}; {CONFIG[code][1]}")
     return StorageRejected(f"ClickHouse at {where} refused: {text}{HINTS.get(code, '')}", code)

@@ -1,0 +1,43 @@
+"""What the storage tests share: connections, and migrated databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+from auditlog_schemas.catalog import Catalog
+from auditlog_schemas.catalog_file import load_catalog
+from auditlog_storage.connection import Connection
+from auditlog_storage.migrations import migrate
+from auditlog_storage.settings import StorageSettings
+
+from tests.storage.event_log import Log
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+@pytest.fixture
+def connection(fresh_database: str) -> Iterator[Connection]:
+    with Connection(StorageSettings.load(url=fresh_database)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def log(connection: Connection, catalog: Catalog) -> Log:
+    migrate(connection, catalog)
+    return Log(connection, catalog)
+
+
+@pytest.fixture(scope="module")
+def shared_log(clickhouse_url: str, catalog: Catalog) -> Iterator[Log]:
+    """One database for a whole module: its tests use accounts of their own."""
+    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/shared_{uuid4().hex}"))
+    with Connection(StorageSettings.load(url=url)) as connection:
+        migrate(connection, catalog)
+        yield Log(connection, catalog)
+        connection.command(f"DROP DATABASE {connection.database}", in_database=False)
