@@ -124,7 +124,10 @@ def test_the_servers_own_errors_are_told_apart(connection: Connection) -> None:
         connection.command("SELECT FROM WHERE")
     assert syntax.value.code == 62
     with pytest.raises(StorageUnavailable):
-        connection.query_rows("SELECT sleepEachRow(1) FROM numbers(60)", settings={"max_execution_time": 1})
+        connection.query_rows(
+            "SELECT sleepEachRow(0.5) FROM numbers(6)",
+            settings={"max_execution_time": 1, "max_block_size": 1},
+        )
 
 
 def test_nobody_there() -> None:

@@ -1,0 +1,108 @@
+"""How the engine answers the reader's questions: by partition, key and index, not by reading all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID, uuid4
+
+import pyarrow as pa
+import pytest
+from auditlog_schemas.errors import NotFound
+from auditlog_storage.reader import LogReader
+
+from tests.storage.event_log import Log
+
+pytestmark = pytest.mark.integration
+
+ROWS = 120_000
+RARE = UUID(int=77)
+
+
+@pytest.fixture(scope="module")
+def big_log(shared_log: Log) -> Log:
+    """120,000 merged rows: a big account, and one rare event of it, among others in other buckets."""
+    log = shared_log
+    others = [f"acc_{number}" for number in range(30)]
+    entity = {"type": "license", "id": "lic_rare", "name": None}
+    log.store(
+        log.event(account_id="acc_big", event_id=str(RARE), entity=entity, occurred_at=1_772_000_000_000_000)
+    )
+    for account in ("acc_big", *others):
+        rows = ROWS if account == "acc_big" else 2_000
+        batch = log.batch([log.event(account_id=account)]).take(pa.array([0] * rows, pa.int32()))
+        micros = pa.array(range(1_772_000_000_000_000, 1_772_000_000_000_000 + rows), pa.int64())
+        times = micros.cast(pa.timestamp("us", "UTC"))
+        log.writer.insert(batch.set_column(2, batch.schema.field(2), times), uuid4().hex)
+    log.connection.command("OPTIMIZE TABLE audit_events FINAL")
+    return log
+
+
+class Explainer:
+    """Stands in for a connection and keeps the plan of the query it is asked."""
+
+    def __init__(self, log: Log) -> None:
+        self.settings = log.connection.settings
+        self.log = log
+        self.plan = ""
+
+    def query_rows(self, sql: str, parameters: dict[str, object], settings: dict[str, Any]) -> list[Any]:
+        self.plan = self.log.explain(sql, parameters, settings)
+        return []
+
+
+def _plan(log: Log, read: Callable[[LogReader], object]) -> str:
+    explainer = Explainer(log)
+    with suppress(NotFound):
+        read(LogReader(explainer))  # type: ignore[arg-type]
+    return explainer.plan
+
+
+def _granules(plan: str) -> int:
+    """Granules that are read in the end."""
+    [read] = [
+        line.split("Granules: ")[1] for line in plan.splitlines() if "Granules: " in line and "|" in line
+    ]
+    return int(read)
+
+
+def test_a_page_reads_backwards_from_the_newest(big_log: Log) -> None:
+    plan = _plan(big_log, lambda reader: reader.timeline("acc_big"))
+    assert "Read type: InReverseOrder" in plan
+    assert "account_bucket in" in plan, "other buckets' partitions are not opened"
+    assert "account_id in ['acc_big', 'acc_big']" in plan
+
+
+def test_a_later_page_starts_at_its_position(big_log: Log) -> None:
+    reader = LogReader(big_log.connection)
+    cursor = None
+    for _ in range(3):
+        cursor = reader.timeline("acc_big", limit=1_000, cursor=cursor).next_cursor
+    plan = _plan(big_log, lambda reader: reader.timeline("acc_big", limit=1_000, cursor=cursor))
+    assert "Read type: InReverseOrder" in plan
+    assert "occurred_at in (-Inf" in plan
+
+
+def test_an_item_reads_few_granules(big_log: Log) -> None:
+    plan = _plan(big_log, lambda reader: reader.item("acc_big", "license", "lic_rare"))
+    assert "Name: by_item" in plan
+    assert _granules(plan) <= 2
+    assert _granules(_plan(big_log, lambda reader: reader.timeline("acc_big"))) > 10
+
+
+def test_an_event_reads_few_granules(big_log: Log) -> None:
+    plan = _plan(big_log, lambda reader: reader.event("acc_big", RARE))
+    assert "Name: by_event" in plan
+    assert _granules(plan) <= 2
+    assert LogReader(big_log.connection).event("acc_big", RARE).event.entity.id == "lic_rare"
+
+
+def test_the_view_keeps_keys_and_indexes(big_log: Log) -> None:
+    sql = """
+        SELECT count() FROM audit_log_v1
+        WHERE account_id = {account:String} AND has(item_keys, 'license/lic_rare')
+    """
+    plan = big_log.explain(sql, {"account": "acc_big"}, {})
+    assert "account_id in ['acc_big', 'acc_big']" in plan
+    assert "Name: by_item" in plan
