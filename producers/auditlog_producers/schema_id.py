@@ -30,6 +30,7 @@ class SchemaId:
         Raises:
             ConfigError: the registry's client library is not installed.
         """
+        self._owned = isinstance(registry, str)
         self._registry = open_registry(registry) if isinstance(registry, str) else registry
         self._subject = f"{topic}-value"
         self._known = threading.Condition(threading.Lock())
@@ -64,20 +65,24 @@ class SchemaId:
 
     def _ask(self) -> None:
         pause = RETRY_SECONDS_MIN
-        while not self._stopped.is_set():
-            try:
-                found = self._registry.register(self._subject, EVENT_SCHEMA)
-            except RegistryUnavailable as error:
-                _log.warning("no schema id yet, asking again in %.1f s: %s", pause, error)
-                self._tell(None, error)
-            except AuditError as error:
-                _log.error("no schema id, events cannot be published: %s", error)
-                return self._tell(None, error)
-            else:
-                return self._tell(found, None)
+        while not self._stopped.is_set() and not self._asked_once(pause):
             self._stopped.wait(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
-        return None
+        if self._owned:
+            close_registry(self._registry)
+
+    def _asked_once(self, pause: float) -> bool:
+        """Tell whether the answer is final."""
+        try:
+            self._tell(self._registry.register(self._subject, EVENT_SCHEMA), None)
+        except RegistryUnavailable as error:
+            _log.warning("no schema id yet, asking again in %.1f s: %s", pause, error)
+            self._tell(None, error)
+            return False
+        except AuditError as error:
+            _log.error("no schema id, events cannot be published: %s", error)
+            self._tell(None, error)
+        return True
 
     def _tell(self, schema_id: int | None, error: AuditError | None) -> None:
         with self._known:
@@ -99,3 +104,9 @@ def open_registry(url: str) -> SchemaRegistry:
             " pip install 'auditlog[registry]'"
         ) from error
     return SchemaRegistry(url)
+
+
+def close_registry(registry: SchemaRegistry) -> None:
+    """Close the registry client's connections."""
+    # SchemaRegistry has no close of its own, and open sockets would be reported as leaked.
+    registry._client.close()

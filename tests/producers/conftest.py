@@ -1,0 +1,95 @@
+"""What the producers' tests share: a mock cluster inside librdkafka, a registry, event parts, a reader."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import pytest
+from auditlog_producers import Actor, AuditEvent, AuditProducer, Entity, Source, new_event_id
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from tests.producers.registry_server import RegistryServer, free_port
+
+MakeEvent: TypeAlias = Callable[..., AuditEvent]
+Read: TypeAlias = Callable[[str, str, int], list[Message]]
+
+
+@pytest.fixture(scope="session")
+def mock_kafka() -> Iterator[str]:
+    """Bootstrap servers of librdkafka's mock cluster: real sockets, topics of 4 partitions made on use."""
+    host = Producer({"bootstrap.servers": "unused", "test.mock.num.brokers": 1, "log_level": 2})
+    [broker] = host.list_topics(timeout=10).brokers.values()
+    yield f"{broker.host}:{broker.port}"
+    host.close()
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nothing listens."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"audit.test-{uuid4().hex}"
+
+
+@pytest.fixture
+def producer(mock_kafka: str, topic: str) -> Iterator[AuditProducer]:
+    producer = AuditProducer(mock_kafka, service="licensing", topic=topic)
+    yield producer
+    producer.close(5)
+
+
+@pytest.fixture(scope="session")
+def parts() -> dict[str, Any]:
+    """The arguments of the smallest valid `record`."""
+    return {
+        "account_id": "acc_1",
+        "action": "license_reset",
+        "entity": Entity(type="license", id="lic_1", name="Pro seat"),
+        "actor": Actor(type="platform_user", id="usr_7", name="Ada"),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_event(parts: dict[str, Any]) -> MakeEvent:
+    def make(**fields: Any) -> AuditEvent:
+        return AuditEvent(**(_defaults() | parts | fields))
+
+    return make
+
+
+def _defaults() -> dict[str, Any]:
+    source = Source(service="elsewhere", instance_id="i-9", sequence=77)
+    return {"event_id": new_event_id(), "occurred_at": datetime.now(UTC), "source": source}
+
+
+@pytest.fixture(scope="session")
+def read() -> Read:
+    return _read
+
+
+def _read(kafka: str, topic: str, count: int) -> list[Message]:
+    """Return `count` messages of a topic, partition by partition in offset order."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": uuid4().hex, "log_level": 2})
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+    messages: list[Message] = []
+    deadline = time.monotonic() + 20
+    while len(messages) < count and time.monotonic() < deadline:
+        messages += [message for message in consumer.consume(count, timeout=0.2) if message.error() is None]
+    consumer.close()
+    assert len(messages) == count
+    return sorted(messages, key=lambda message: (message.partition() or 0, message.offset() or 0))
+
+
+@pytest.fixture(scope="session")
+def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    server = RegistryServer(tmp_path_factory.mktemp("registry"))
+    yield server
+    server.stop()

@@ -1,0 +1,141 @@
+"""The registry client and the SDK's Confluent framing against a real schema registry (Apicurio)."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
+from auditlog_producers import AuditProducer, BrokerUnavailable, ConfigError, RegistryUnavailable
+from auditlog_producers.schema_id import close_registry
+from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode
+from auditlog_schemas.errors import UnknownSchema
+from auditlog_schemas.registry import SchemaRegistry
+
+from tests.producers.conftest import MakeEvent, Read
+from tests.producers.registry_server import RegistryServer
+
+OpenClient: TypeAlias = Callable[..., SchemaRegistry]
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def open_client() -> Iterator[OpenClient]:
+    opened: list[SchemaRegistry] = []
+
+    def open_(url: str, timeout_seconds: float = 5) -> SchemaRegistry:
+        opened.append(SchemaRegistry(url, timeout_seconds=timeout_seconds))
+        return opened[-1]
+
+    yield open_
+    for registry in opened:
+        close_registry(registry)
+
+
+@pytest.fixture
+def registry(registry_server: RegistryServer, open_client: OpenClient) -> SchemaRegistry:
+    return open_client(registry_server.url)
+
+
+def test_the_sdk_frames_with_the_id_that_the_registry_gives(
+    registry_server: RegistryServer,
+    registry: SchemaRegistry,
+    mock_kafka: str,
+    topic: str,
+    parts: dict[str, Any],
+    read: Read,
+) -> None:
+    with AuditProducer(mock_kafka, service="s", topic=topic, registry=registry_server.url) as producer:
+        handle = producer.record(**parts)
+        handle.result(10)
+    [message] = read(mock_kafka, topic, 1)
+    value = message.value() or b""
+    schema_id = registry.register(f"{topic}-value", EVENT_SCHEMA)
+    assert value[:5] == struct.pack(">bI", 0, schema_id)
+    decoder = MessageDecoder(WriterSchemas(lookup=registry))
+    assert decoder.decode(value)["event_id"] == str(handle.event_id)
+
+
+def test_registering_twice_gives_the_same_id_and_the_schema_comes_back(registry: SchemaRegistry) -> None:
+    schema_id = registry.register("twice-value", EVENT_SCHEMA)
+    assert registry.register("twice-value", EVENT_SCHEMA) == schema_id
+    assert registry.schema_by_id(schema_id) == EVENT_SCHEMA
+
+
+def test_a_second_client_finds_the_schema_too(
+    registry_server: RegistryServer, registry: SchemaRegistry, open_client: OpenClient
+) -> None:
+    schema_id = registry.register("second-value", EVENT_SCHEMA)
+    assert open_client(registry_server.url).register("second-value", EVENT_SCHEMA) == schema_id
+    assert open_client(registry_server.url).schema_by_id(schema_id) == EVENT_SCHEMA
+
+
+def test_an_older_writers_schema_is_resolved_by_its_id(
+    registry: SchemaRegistry, make_event: MakeEvent
+) -> None:
+    newer = EVENT_SCHEMA | {
+        "fields": [*EVENT_SCHEMA["fields"], {"name": "shard", "type": "int", "default": 0}]
+    }
+    schema_id = registry.register("newer-value", newer)
+    record = make_event().to_record()
+    message = encode(record, schema_id) + b"\x0e"
+    assert MessageDecoder(WriterSchemas(lookup=registry)).decode(message) == record
+
+
+def test_an_unknown_id_is_none_and_the_message_is_refused(registry: SchemaRegistry) -> None:
+    assert registry.schema_by_id(2_000_000_000) is None
+    decoder = MessageDecoder(WriterSchemas(lookup=registry))
+    with pytest.raises(UnknownSchema) as caught:
+        decoder.decode(struct.pack(">bI", 0, 2_000_000_000) + b"x")
+    assert caught.value.rule == "unknown_schema_id"
+
+
+def test_an_incompatible_schema_is_refused(registry: SchemaRegistry) -> None:
+    registry.register("strict-value", EVENT_SCHEMA)
+    registry._client.set_compatibility("strict-value", "BACKWARD")
+    other = {
+        "type": "record",
+        "name": "AuditEvent",
+        "namespace": "auditlog.v1",
+        "fields": [{"name": "required_now", "type": "long"}],
+    }
+    with pytest.raises(ConfigError, match="strict-value"):
+        registry.register("strict-value", other)
+
+
+def test_a_registry_that_is_away_is_unavailable(
+    nobody: str, mock_kafka: str, parts: dict[str, Any], open_client: OpenClient
+) -> None:
+    registry = open_client(f"http://{nobody}", 1)
+    with pytest.raises(RegistryUnavailable, match=nobody):
+        registry.schema_by_id(1)
+    with pytest.raises(RegistryUnavailable, match=nobody):
+        registry.register("x-value", EVENT_SCHEMA)
+    with (
+        AuditProducer(mock_kafka, service="s", registry=registry) as producer,
+        pytest.raises(RegistryUnavailable, match=nobody),
+    ):
+        producer.record(**parts)
+    assert not isinstance(RegistryUnavailable(""), BrokerUnavailable)
+
+
+def test_the_sdk_goes_on_by_itself_when_the_registry_is_back(
+    registry_server: RegistryServer, mock_kafka: str, topic: str, parts: dict[str, Any]
+) -> None:
+    registry_server.stop()
+    with AuditProducer(mock_kafka, service="s", topic=topic, registry=registry_server.url) as producer:
+        with pytest.raises(RegistryUnavailable):
+            producer.record(**parts)
+        registry_server.start()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                assert producer.record(**parts).result(10).topic == topic
+                break
+            except RegistryUnavailable:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        assert producer.stats.accepted == 1
