@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final, Literal
 
 from auditlog_schemas.errors import ConfigError, StorageRejected
 
 from auditlog_storage.connection import Connection
 from auditlog_storage.settings import ANALYST_PASSWORD
-from auditlog_storage.table import quoted
+from auditlog_storage.table import literal, quoted
 
 ANALYST: Final = "auditlog_analyst"
 
@@ -58,20 +56,20 @@ def ensure_analyst(connection: Connection) -> AnalystOutcome:
     if password is None:
         detail = f"no user {ANALYST}: set {ANALYST_PASSWORD} and run `auditlog migrate` again"
         return AnalystOutcome("no_password", detail)
+    secret = password.get_secret_value()
     try:
-        for statement in analyst_statements(connection.database, password.get_secret_value()):
+        for statement in analyst_statements(connection.database, secret):
             connection.command(statement)
     except (ConfigError, StorageRejected) as error:
-        detail = f"ClickHouse would not make the user {ANALYST}; the rest is in place: {error}"
+        reason = str(error).replace(secret, "[hidden]")
+        detail = f"ClickHouse would not make the user {ANALYST}; the rest is in place: {reason}"
         return AnalystOutcome("refused", detail)
     return AnalystOutcome("ready", f"{ANALYST} may read {', '.join(READABLE)} in {connection.database}")
 
 
 def analyst_statements(database: str, password: str) -> list[str]:
-    """Return the statements that make the user. They hold a salted hash, so no log gets the password."""
-    salt = secrets.token_hex(16)
-    digest = sha256((password + salt).encode()).hexdigest()
-    identified = f"IDENTIFIED WITH sha256_hash BY '{digest}' SALT '{salt}'"
+    """Return the statements that make the user; ClickHouse stores a salted hash and hides it in its logs."""
+    identified = f"IDENTIFIED WITH sha256_password BY {literal(password)}"
     limits = ", ".join(f"{name} = {value} CONST" for name, value in LIMITS.items())
     return [
         f"CREATE USER IF NOT EXISTS {ANALYST} {identified} SETTINGS {limits}",

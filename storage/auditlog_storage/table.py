@@ -75,7 +75,7 @@ class Table:
             lines.append(f"PARTITION BY {self.partition_by}")
         lines.append(f"ORDER BY {self.order_by}")
         if self.settings:
-            settings = (f"{name} = {_literal(value)}" for name, value in self.settings.items())
+            settings = (f"{name} = {literal(value)}" for name, value in self.settings.items())
             lines.append(f"SETTINGS {', '.join(settings)}")
         return "\n".join(lines)
 
@@ -85,7 +85,8 @@ def quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def _literal(value: int | str) -> str:
+def literal(value: int | str) -> str:
+    """Return a value as a ClickHouse literal, for statements that take no parameters."""
     if isinstance(value, int):
         return str(value)
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
