@@ -37,7 +37,7 @@ _LEDGER: Final = """
 _STORED: Final = """
     SELECT range.first_offset, count(), uniqExact(kafka_offset)
     FROM (
-        SELECT kafka_offset FROM audit_events
+        SELECT 1 AS same, kafka_offset FROM audit_events
         WHERE topic_id = {topic_id:UUID} AND kafka_partition = {partition:Int32}
           AND kafka_offset BETWEEN {first:Int64} AND {last:Int64}
     ) AS event
@@ -45,7 +45,7 @@ _STORED: Final = """
         SELECT 1 AS same, first_offset FROM audit_ranges FINAL
         WHERE topic_id = {topic_id:UUID} AND kafka_partition = {partition:Int32}
           AND first_offset BETWEEN {first:Int64} AND {last:Int64}
-    ) AS range ON range.same = 1 AND event.kafka_offset >= range.first_offset
+    ) AS range ON event.same = range.same AND event.kafka_offset >= range.first_offset
     GROUP BY range.first_offset
 """
 

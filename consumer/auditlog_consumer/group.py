@@ -18,7 +18,6 @@ from auditlog_consumer.batch import Message
 from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.settings import ConsumerSettings
 
-REQUEST_SECONDS_MAX: Final = 10.0
 _OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
@@ -116,19 +115,6 @@ class GroupMember:
     def resume(self, partitions: Iterable[int]) -> None:
         """Fetch again."""
         self._consumer.resume(self._named(partitions))
-
-    def watermarks(self, partition: int) -> tuple[int, int]:
-        """Return the first offset that Kafka still has, and the offset after the last one.
-
-        Raises:
-            BrokerUnavailable: Kafka did not answer.
-        """
-        at = TopicPartition(self._topic, partition)
-        try:
-            low, high = self._consumer.get_watermark_offsets(at, timeout=REQUEST_SECONDS_MAX)
-        except KafkaException as error:
-            raise translate(error.args[0], f"asking for the ends of partition {partition}") from error
-        return low, high
 
     def commit(self, partition: int, next_offset: int) -> None:
         """Tell Kafka how far we are, for its lag figures. Nothing depends on it: the ledger is the truth."""

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 
 from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.topics import Topics
-
-_REQUEST_SECONDS_MAX = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +35,12 @@ def lag(settings: ConsumerSettings, connection: Connection) -> list[PartitionLag
         BrokerUnavailable, StorageUnavailable: one of them did not answer.
         ConfigError: there is no such topic.
     """
-    topic = Topics(settings.kafka, settings.kafka_config).describe(settings.topic)
+    topics = Topics(settings.kafka, settings.kafka_config)
+    topic = topics.describe(settings.topic)
     ledger = Ledger(connection)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka,
-            "group.id": f"{settings.group}.lag",
-            "log_level": 2,
-            **settings.kafka_config,
-        }
-    )
     found: list[PartitionLag] = []
-    try:
-        for number in range(topic.partitions):
-            at = TopicPartition(settings.topic, number)
-            low, high = consumer.get_watermark_offsets(at, timeout=_REQUEST_SECONDS_MAX)
-            known = ledger.next_offset(topic.topic_id, number)
-            found.append(PartitionLag(number, low if known is None else known, high))
-    except KafkaException as error:
-        raise translate(error.args[0], f"asking for the ends of {settings.topic}") from error
-    finally:
-        consumer.close()
+    for number in range(topic.partitions):
+        low, high = topics.ends(topic.name, number)
+        known = ledger.next_offset(topic.topic_id, number)
+        found.append(PartitionLag(number, low if known is None else known, high))
     return found

@@ -15,17 +15,17 @@ from auditlog_consumer.patience import persist
 _log = structlog.get_logger("auditlog.consumer")
 
 
-class Watermarks(Protocol):
-    """Tells which offsets Kafka has; `GroupMember` fits."""
+class LogEnds(Protocol):
+    """Tells which offsets Kafka has; `Topics` fits."""
 
-    def watermarks(self, partition: int) -> tuple[int, int]:
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the offset after the last one."""
 
 
 class Recovery:
     """Finds the offset from which a partition that was just assigned has to be read."""
 
-    def __init__(self, ledger: Ledger, kafka: Watermarks, group: str) -> None:
+    def __init__(self, ledger: Ledger, kafka: LogEnds, group: str) -> None:
         self._ledger = ledger
         self._kafka = kafka
         self._group = group
@@ -44,7 +44,7 @@ class Recovery:
         low, high = persist(
             epoch,
             f"asking Kafka for the ends of {partition}",
-            lambda: self._kafka.watermarks(partition.number),
+            lambda: self._kafka.ends(partition.topic, partition.number),
         )
         if known is None:
             return low

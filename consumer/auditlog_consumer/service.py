@@ -38,9 +38,12 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
         TerminalError: as in `Consumer.run`.
     """
     judge = build_judge(settings)
+    topics = Topics(settings.kafka, settings.kafka_config)
     waiting = _ends_with(stop)
     try:
-        topic = persist(waiting, f"asking Kafka for topic {settings.topic}", lambda: _ensure(settings))
+        topic = persist(
+            waiting, f"asking Kafka for topic {settings.topic}", lambda: _ensure(topics, settings)
+        )
         ledger = Ledger(connection)
         persist(waiting, "asking ClickHouse for the ledger", lambda: ledger.next_offset(topic.topic_id, 0))
     except EpochEnded:
@@ -51,7 +54,7 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     store = BatchStore(
         judge, dead_letters, EventWriter(connection), StoredRows(connection), ledger, settings.group
     )
-    recovery = Recovery(ledger, group, settings.group)
+    recovery = Recovery(ledger, topics, settings.group)
     try:
         Consumer(settings, topic.topic_id, group, recovery, store).run(stop)
     finally:
@@ -81,8 +84,7 @@ def _read_schema(path: Path) -> Any:
         raise ConfigError(f"schema file {path}: {error}") from error
 
 
-def _ensure(settings: ConsumerSettings) -> TopicInfo:
-    topics = Topics(settings.kafka, settings.kafka_config)
+def _ensure(topics: Topics, settings: ConsumerSettings) -> TopicInfo:
     topics.ensure(settings.topic, settings.dead_topic)
     found = topics.describe(settings.topic)
     if found.timestamp_type != "LogAppendTime":

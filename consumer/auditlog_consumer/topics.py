@@ -8,9 +8,10 @@ from typing import Final
 from uuid import UUID
 
 from auditlog_schemas.errors import ConfigError
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
@@ -82,3 +83,21 @@ class Topics:
             partitions=len(found.partitions),
             timestamp_type=config["message.timestamp.type"].value,
         )
+
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset that Kafka still has of a partition, and the offset after the last one.
+
+        Raises:
+            BrokerUnavailable: Kafka did not answer, or does not know the partition (yet).
+        """
+        at = TopicPartition(topic, partition)
+        earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._offset(at, earliest), self._offset(at, latest)
+
+    def _offset(self, at: TopicPartition, spec: OffsetSpec) -> int:
+        try:
+            future = self._admin.list_offsets({at: spec}, request_timeout=REQUEST_SECONDS_MAX)[at]
+            return int(future.result(REQUEST_SECONDS_MAX).offset)
+        except KafkaException as error:
+            doing = f"asking for the ends of {at.topic}/{at.partition}"
+            raise translate(error.args[0], doing) from error
