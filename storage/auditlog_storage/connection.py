@@ -147,7 +147,7 @@ class Connection:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            client.close()
+            client.http.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -20,11 +21,12 @@ pytestmark = pytest.mark.integration
 
 
 class Breaker:
-    """A TCP proxy that closes the connection, without an answer, once an INSERT has gone through it."""
+    """A TCP proxy that breaks the connection at an INSERT, or after so many bytes of answers."""
 
     def __init__(self, host: str, port: int) -> None:
         self.target = (host, port)
         self.inserts = 0
+        self.answer_bytes_max = 1 << 40
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -45,20 +47,20 @@ class Breaker:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(self.target) as server:
-            threading.Thread(target=_copy, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
             while data := client.recv(1 << 20):
                 if b"query=INSERT" in data:
                     self.inserts += 1
                     return
                 server.sendall(data)
 
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(1 << 20):
-            target.sendall(data)
-    except OSError:
-        return
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 16):
+                client.sendall(data[: self.answer_bytes_max])
+                if len(data) > self.answer_bytes_max:
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
 
 
 @pytest.fixture
@@ -82,6 +84,17 @@ def test_an_insert_whose_answer_is_lost_is_sent_once(log: Log, breaker: Breaker)
         with pytest.raises(StorageUnavailable, match="cannot be reached or did not answer"):
             connection.insert_batch("audit_events", batch, "token")
     assert breaker.inserts == 1
+
+
+@pytest.mark.parametrize("read", [Connection.query_rows, Connection.query_arrow])
+def test_half_an_answer_is_no_answer(
+    log: Log, breaker: Breaker, read: Callable[[Connection, str], object]
+) -> None:
+    with Connection(_through(log.connection, breaker.port)) as connection:
+        assert connection.query_rows("SELECT 1") == [(1,)]
+        breaker.answer_bytes_max = 5_000
+        with pytest.raises(StorageUnavailable):
+            read(connection, "SELECT number, toString(number) FROM numbers(100000)")
 
 
 def test_values_come_back_as_python_values(log: Log) -> None:
