@@ -20,7 +20,8 @@ from auditlog_producers.kafka_config import Limits, open_client
 from auditlog_producers.kafka_errors import translate
 from auditlog_producers.stats import ProducerStats, Tally
 
-POLL_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.05
+"""How long the poller sleeps in one call, and so how long `close` may wait for it."""
 FULL_BUFFER_RETRY_SECONDS: Final = 0.05
 PURGE_SECONDS_MAX: Final = 5.0
 LOG_SECONDS_MIN: Final = 5.0

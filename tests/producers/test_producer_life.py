@@ -1,0 +1,155 @@
+"""Closing, forking, exiting, and many threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import Any
+
+import pytest
+from auditlog_producers import AuditProducer, TerminalError
+from auditlog_producers.checked_event import decoded
+
+from tests.producers.conftest import Read
+
+PRELUDE = """
+import os, sys, time
+from auditlog_producers import *
+PARTS = dict(account_id="a", action="license_reset", entity=Entity(type="license", id="l"),
+             actor=Actor(type="system", id="s"))
+producer = AuditProducer(sys.argv[1], service="s", topic=sys.argv[2])
+"""
+
+
+def _run(program: str, kafka: str, topic: str) -> subprocess.CompletedProcess[str]:
+    source = PRELUDE + textwrap.dedent(program)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", source, kafka, topic],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_closing_twice_is_fine_and_nothing_is_taken_afterwards(
+    mock_kafka: str, parts: dict[str, Any]
+) -> None:
+    producer = AuditProducer(mock_kafka, service="s")
+    handle = producer.record(**parts)
+    producer.close()
+    producer.close()
+    assert handle.result(0).offset >= 0
+    with pytest.raises(TerminalError, match="closed"):
+        producer.record(**parts)
+    assert producer.flush(0) == 0
+    assert producer.stats.delivered == 1
+
+
+def test_leaving_the_with_block_delivers_everything(mock_kafka: str, parts: dict[str, Any]) -> None:
+    with AuditProducer(mock_kafka, service="s") as producer:
+        handles = [producer.record(**parts) for _ in range(100)]
+    assert all(handle.done() and handle.error is None for handle in handles)
+
+
+def test_eight_threads_share_one_sequence_without_holes(
+    producer: AuditProducer, mock_kafka: str, topic: str, parts: dict[str, Any], read: Read
+) -> None:
+    numbers: list[list[int]] = [[] for _ in range(8)]
+
+    def work(mine: list[int], account: str) -> None:
+        for _ in range(1000):
+            mine.append(producer.record(**parts | {"account_id": account}).sequence)
+
+    threads = [threading.Thread(target=work, args=(mine, f"acc_{n}")) for n, mine in enumerate(numbers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert producer.flush(30) == 0
+    assert sorted(number for mine in numbers for number in mine) == list(range(1, 8001))
+    assert all(mine == sorted(mine) for mine in numbers)
+    stored = [decoded(message.value() or b"").source.sequence for message in read(mock_kafka, topic, 8000)]
+    assert sorted(stored) == list(range(1, 8001))
+
+
+def test_after_a_fork_the_child_is_told_and_the_parent_goes_on(mock_kafka: str, topic: str) -> None:
+    done = _run(
+        """
+        producer.record(**PARTS).result(10)
+        pid = os.fork()
+        if pid == 0:
+            for attempt in (lambda: producer.record(**PARTS), lambda: producer.flush(1)):
+                try:
+                    attempt()
+                except TerminalError as error:
+                    assert "os.fork" in str(error)
+                else:
+                    os._exit(9)
+            producer.close()
+            with AuditProducer(sys.argv[1], service="s", topic=sys.argv[2]) as own:
+                assert own.instance_id != producer.instance_id
+                own.record(**PARTS).result(10)
+            sys.exit(7)
+        started = time.monotonic()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert producer.record(**PARTS).result(10).offset == 2
+        producer.close()
+        """,
+        mock_kafka,
+        topic,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fork_while_other_threads_publish_does_not_deadlock(mock_kafka: str, topic: str) -> None:
+    done = _run(
+        """
+        import threading
+        stop = threading.Event()
+        def work():
+            while not stop.is_set():
+                producer.record(**PARTS)
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        [thread.start() for thread in threads]
+        for _ in range(10):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    producer.record(**PARTS)
+                except TerminalError:
+                    producer.stats
+                    producer.close()
+                    os._exit(7)
+                os._exit(9)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        stop.set()
+        [thread.join() for thread in threads]
+        producer.close()
+        """,
+        mock_kafka,
+        topic,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_producer_that_is_never_closed_delivers_at_exit(mock_kafka: str, topic: str, read: Read) -> None:
+    done = _run("[producer.record(**PARTS) for _ in range(20)]", mock_kafka, topic)
+    assert (done.returncode, done.stderr) == (0, "")
+    read(mock_kafka, topic, 20)
+
+
+def test_what_is_lost_at_exit_is_said(nobody: str, topic: str) -> None:
+    done = _run(
+        """
+        from auditlog_producers import lifetime
+        lifetime.EXIT_FLUSH_SECONDS_MAX = 0.2
+        producer.record(**PARTS)
+        """,
+        nobody,
+        topic,
+    )
+    assert done.returncode == 0
+    assert "at exit: 1 audit events were accepted but not delivered" in done.stderr
