@@ -22,8 +22,10 @@ class SchemaRegistry:
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
         self._url = url
-        self._client = SchemaRegistryClient({"url": url, "timeout": timeout_seconds, "max.retries": 0})
+        self._timeout_seconds = timeout_seconds
+        self._client = self._new_client()
         self._unknown_until: dict[int, float] = {}
+        self._known_id: int | None = None
 
     def schema_by_id(self, schema_id: int) -> Schema | None:
         """Return the schema with this id, or None when the registry has none.
@@ -33,16 +35,13 @@ class SchemaRegistry:
         """
         if self._unknown_until.get(schema_id, 0.0) > time.monotonic():
             return None
-        try:
-            found = self._client.get_schema(schema_id)
-        except SchemaRegistryError as error:
-            if error.http_status_code == 404:
-                self._remember_unknown(schema_id)
-                return None
-            raise self._unavailable(error) from error
-        except Exception as error:
-            raise self._unavailable(error) from error
-        return json.loads(found.schema_str or "null")
+        schema = self._fetch(self._client, schema_id)
+        if schema is None:
+            self._require_memory()
+            self._remember_unknown(schema_id)
+        else:
+            self._known_id = schema_id
+        return schema
 
     def register(self, subject: str, schema: Schema) -> int:
         """Register a schema under a subject, or find it there, and return its id.
@@ -61,6 +60,37 @@ class SchemaRegistry:
             raise self._unavailable(error) from error
         except Exception as error:
             raise self._unavailable(error) from error
+
+    def _fetch(self, client: SchemaRegistryClient, schema_id: int) -> Schema | None:
+        try:
+            found = client.get_schema(schema_id)
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:
+                return None
+            raise self._unavailable(error) from error
+        except Exception as error:
+            raise self._unavailable(error) from error
+        try:
+            return json.loads(found.schema_str or "null")
+        except (ValueError, RecursionError):
+            # Not Avro (a registry holds Protobuf schemas too): the name of no type, so nothing resolves it.
+            return found.schema_str
+
+    def _require_memory(self) -> None:
+        """Raise RegistryUnavailable when the registry has forgotten an id that it knew.
+
+        Registries that keep their data in Kafka answer "unknown" to every id until they have read it back
+        after a restart. Believing that would reject good messages.
+        """
+        if self._known_id is not None and self._fetch(self._new_client(), self._known_id) is None:
+            raise RegistryUnavailable(
+                f"schema registry {self._url} does not know id {self._known_id} any more, which it knew: "
+                "it is still starting, or has lost its data"
+            )
+
+    def _new_client(self) -> SchemaRegistryClient:
+        # Made anew where an answer must not come from the client's own cache.
+        return SchemaRegistryClient({"url": self._url, "timeout": self._timeout_seconds, "max.retries": 0})
 
     def _unavailable(self, error: Exception) -> RegistryUnavailable:
         return RegistryUnavailable(f"schema registry {self._url}: {error}")
