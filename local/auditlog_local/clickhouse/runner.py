@@ -1,0 +1,203 @@
+"""Runs statements on the engine, each in a worker thread of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chdb.state.sqlitelike import Connection
+
+from auditlog_local.clickhouse.access import AccessStore, User
+from auditlog_local.clickhouse.access_sql import access_statement
+from auditlog_local.clickhouse.body import Body
+from auditlog_local.clickhouse.engine import Engine, Kind
+from auditlog_local.clickhouse.errors import (
+    ACCESS_DENIED,
+    NOT_IMPLEMENTED,
+    QUERY_WAS_CANCELLED,
+    READONLY,
+    SYNTAX_ERROR,
+    EngineError,
+)
+from auditlog_local.clickhouse.job import Job, Outcome
+from auditlog_local.clickhouse.prepared import prepared_connection
+from auditlog_local.clickhouse.request import QueryRequest
+from auditlog_local.clickhouse.sessions import SessionRegistry
+from auditlog_local.clickhouse.statement import Shape, Statement
+from auditlog_local.clickhouse.tokens import quote_identifier, quote_string
+
+
+class Runner:
+    """The way from a statement to the engine.
+
+    Args:
+        engine: the open engine.
+        access: its users.
+        sessions: the HTTP sessions.
+        spool_dir: a directory for temporary files.
+    """
+
+    def __init__(
+        self, engine: Engine, access: AccessStore, sessions: SessionRegistry, spool_dir: Path
+    ) -> None:
+        self._engine = engine
+        self._access = access
+        self._sessions = sessions
+        self._spool_dir = spool_dir
+
+    def admit(self, request: QueryRequest, user: User, statement: Statement) -> Job:
+        """Check a statement against what its user may do at all.
+
+        Raises:
+            EngineError: several statements (62), or a kind this user may not run (497, or 164 when read-only).
+        """
+        sql = statement.sql
+        if statement.shape in (Shape.INSERT, Shape.INSERT_FROM_INPUT):
+            sql += b" FORMAT Native"
+        with self._engine.statement():
+            classified = self._engine.classify(sql)
+        if classified.count > 1:
+            raise EngineError(SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed)")
+        if request.roles:
+            raise EngineError(NOT_IMPLEMENTED, "the role parameter is not served here")
+        if user.role is not None and classified.kind not in (Kind.READ_ONLY, Kind.MUTATING):
+            if classified.kind is Kind.UNKNOWN:
+                raise EngineError(SYNTAX_ERROR, "Syntax error: the statement does not parse")
+            if user.settings.get("readonly", "0") != "0":
+                raise EngineError(READONLY, f"{user.name}: Cannot execute query in readonly mode.")
+            raise EngineError(
+                ACCESS_DENIED, f"{user.name}: Not enough privileges for this kind of statement."
+            )
+        return Job(request, user, statement, classified)
+
+    def run(self, job: Job, body: Body, output_fd: int) -> Outcome:
+        """Run the job; a SELECT's result goes into ``output_fd``, which is closed when the statement has ended.
+
+        Raises:
+            EngineError: whatever the engine said.
+        """
+        try:
+            if job.cancelled.is_set():
+                raise EngineError(QUERY_WAS_CANCELLED, "Query was cancelled.")
+            if job.classified.kind is Kind.MUTATING_GLOBAL:
+                change = access_statement(job.statement.sql)
+                if change is not None:
+                    return self._change_access(job, change)
+            with (
+                self._engine.statement(),
+                self._sessions.use(job.user.name, job.request.session) as session,
+                prepared_connection(self._engine, job, session) as connection,
+            ):
+                return self._run_on(connection, job, body, output_fd)
+        except EngineError:
+            raise
+        except RuntimeError as error:
+            raise EngineError.from_engine(error) from error
+        finally:
+            job.ended.set()
+            os.close(output_fd)
+
+    def _change_access(self, job: Job, change: Callable[[AccessStore], None]) -> Outcome:
+        if job.request.read_only or job.request.settings.get("readonly", "0") != "0":
+            raise EngineError(READONLY, f"{job.user.name}: Cannot execute query in readonly mode.")
+        change(self._access)
+        if self._access.grants_changed:
+            self._engine.reopen(self._before_reopening)
+        return Outcome(b"", False, job.request.default_format, {})
+
+    def _before_reopening(self) -> None:
+        self._sessions.drop_connections()
+        self._access.write_config()
+
+    def _run_on(self, connection: Connection, job: Job, body: Body, output_fd: int) -> Outcome:
+        statement, request = job.statement, job.request
+        match statement.shape:
+            case Shape.SELECT:
+                sql = statement.with_output(f"/dev/fd/{output_fd}", request.default_format)
+                answer = connection.query(sql, "TabSeparated", params=request.params)  # type: ignore[arg-type]
+                return Outcome(b"", True, statement.format or request.default_format, _counts(answer))
+            case Shape.INSERT:
+                return self._insert(connection, job, body)
+            case Shape.INSERT_FROM_INPUT:
+                with self._as_file(body, statement.data_start) as path:
+                    answer = connection.query(
+                        statement.with_input(path),  # type: ignore[arg-type]
+                        "TabSeparated",
+                        params=request.params,
+                    )
+                return Outcome(b"", False, request.default_format, _counts(answer))
+            case Shape.OTHER:
+                answer = connection.query(
+                    statement.sql,  # type: ignore[arg-type]
+                    request.default_format,
+                    params=request.params,
+                )
+                result = bytes(answer.bytes())
+                answers = job.reads_only or bool(result)
+                return Outcome(result, answers, request.default_format, _counts(answer))
+
+    def _insert(self, connection: Connection, job: Job, body: Body) -> Outcome:
+        """Push the data into the engine piece by piece; it parses while more is pushed."""
+        for name, value in job.request.params.items():
+            setting = quote_identifier(f"param_{name}") + b" = " + quote_string(value)
+            connection.query((b"SET " + setting).decode(), "TabSeparated")
+        data_format = job.statement.format or "Values"
+        inserter = connection.send_insert(job.statement.sql.decode("utf-8", "surrogateescape"), data_format)
+        try:
+            for piece in body.pieces(job.statement.data_start):
+                if job.cancelled.is_set():
+                    raise EngineError(QUERY_WAS_CANCELLED, "Query was cancelled.")
+                inserter.append(piece)
+            written = inserter.finish()
+        except BaseException:
+            inserter.cancel()
+            raise
+        rows, size = str(written.rows_written), str(written.bytes_written)
+        summary = {
+            "read_rows": rows,
+            "read_bytes": size,
+            "written_rows": rows,
+            "written_bytes": size,
+            "total_rows_to_read": "0",
+            "result_rows": rows,
+            "result_bytes": size,
+            "elapsed_ns": str(int(written.elapsed * 1e9)),
+        }
+        return Outcome(b"", False, job.request.default_format, summary)
+
+    def _as_file(self, body: Body, skip: int) -> _TemporaryCopy:
+        return _TemporaryCopy(self._spool_dir, body, skip)
+
+
+class _TemporaryCopy:
+    """The data of ``INSERT ... SELECT ... FROM input(...)`` as a file, since chDB gives `input()` nothing to read."""
+
+    def __init__(self, directory: Path, body: Body, skip: int) -> None:
+        self._body, self._skip = body, skip
+        self._file = tempfile.NamedTemporaryFile(prefix="input-", dir=directory)  # noqa: SIM115 (closed in __exit__)
+
+    def __enter__(self) -> str:
+        for piece in self._body.pieces(self._skip):
+            self._file.write(piece)
+        self._file.flush()
+        return str(Path(self._file.name).resolve())
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()
+
+
+def _counts(answer: Any) -> dict[str, str]:
+    """`X-ClickHouse-Summary` of a result object of chDB."""
+    return {
+        "read_rows": str(answer.storage_rows_read() or answer.rows_read()),
+        "read_bytes": str(answer.storage_bytes_read() or answer.bytes_read()),
+        "written_rows": str(answer.rows_written()),
+        "written_bytes": str(answer.bytes_written()),
+        "total_rows_to_read": "0",
+        "result_rows": str(answer.rows_read()),
+        "result_bytes": str(answer.bytes_read()),
+        "elapsed_ns": str(int(answer.elapsed() * 1e9)),
+    }

@@ -1,0 +1,107 @@
+"""`python -m auditlog_local.clickhouse_server --data-dir D --port P`: ClickHouse's HTTP interface over chDB.
+
+Listens on the loopback interface only. SIGTERM and SIGINT stop it: no new connections, running statements get
+`--stop-timeout-seconds` to end and are killed then, and the engine is closed so that everything is on disk.
+Exit codes: 0 stopped, 1 the data directory cannot be used or the engine does not open (one line on stderr).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from auditlog_schemas.errors import AuditError, ConfigError
+
+from auditlog_local.data_dir_lock import DataDirLock
+
+RUNNING_MAX = 32
+WAITING_MAX = 128
+STOP_TIMEOUT_SECONDS = 10
+
+
+class _Server(uvicorn.Server):
+    """Without uvicorn's own signal handling, which would end the process before the engine is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="auditlog_local.clickhouse_server", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--running-max", type=int, default=RUNNING_MAX)
+    parser.add_argument("--waiting-max", type=int, default=WAITING_MAX)
+    parser.add_argument("--stop-timeout-seconds", type=int, default=STOP_TIMEOUT_SECONDS)
+    return parser.parse_args()
+
+
+async def _serve(arguments: argparse.Namespace, data_dir: Path) -> None:
+    # chDB takes a second to load and must not load when the directory turns out to be in use.
+    from auditlog_local.clickhouse.access import AccessStore
+    from auditlog_local.clickhouse.admission import Admission
+    from auditlog_local.clickhouse.app import QueryEndpoint, make_app
+    from auditlog_local.clickhouse.engine import Engine
+    from auditlog_local.clickhouse.errors import EngineError
+
+    spool_dir = data_dir / "tmp"
+    shutil.rmtree(spool_dir, ignore_errors=True)
+    spool_dir.mkdir()
+    access = AccessStore(data_dir / "access")
+    try:
+        engine = Engine(data_dir / "data", access.config_path)
+    except EngineError as error:
+        raise ConfigError(f"the ClickHouse engine does not open {data_dir}: {error.text}") from error
+    pool = ThreadPoolExecutor(arguments.running_max * 2 + 2, thread_name_prefix="statement")
+    admission = Admission(arguments.running_max, arguments.waiting_max)
+    endpoint = QueryEndpoint(engine, access, admission, pool, spool_dir)
+    server = _Server(
+        uvicorn.Config(
+            make_app(endpoint),
+            host=arguments.host,
+            port=arguments.port,
+            log_level="warning",
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=arguments.stop_timeout_seconds,
+            lifespan="off",
+            backlog=512,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, setattr, server, "should_exit", True)
+    try:
+        await server.serve()
+    finally:
+        await asyncio.to_thread(endpoint.cancel_all)
+        pool.shutdown(wait=True)
+        endpoint.sessions.drop_connections()
+        engine.close()
+
+
+def main() -> int:
+    """Run the server until it is told to stop; returns the exit code."""
+    arguments = _arguments()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        with DataDirLock(arguments.data_dir):
+            asyncio.run(_serve(arguments, arguments.data_dir.resolve()))
+    except (AuditError, OSError) as error:
+        sys.stderr.write(f"clickhouse: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

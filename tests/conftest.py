@@ -1,0 +1,47 @@
+"""Fixtures that start the real servers, each once per test session and only when a test asks for it."""
+
+from __future__ import annotations
+
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from auditlog_local.child import Child
+from auditlog_local.clickhouse_child import clickhouse_child
+from auditlog_local.ports import free_ports
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`http://default:@127.0.0.1:port` of a ClickHouse HTTP server of this test session."""
+    directory = tmp_path_factory.mktemp("clickhouse")
+    (port,) = free_ports(1)
+    child = Child(clickhouse_child(directory / "data", port), directory)
+    child.start()
+    try:
+        child.wait_ready()
+        yield f"http://default:@127.0.0.1:{port}"
+    finally:
+        child.stop()
+
+
+def _run(url: str, sql: str) -> None:
+    address = urllib.parse.urlsplit(url)
+    request = urllib.request.Request(f"http://{address.hostname}:{address.port}/", sql.encode(), method="POST")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=60) as answer:
+        answer.read()
+
+
+@pytest.fixture
+def fresh_database(clickhouse_url: str) -> Iterator[str]:
+    """The URL of a database of this test's own, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _run(clickhouse_url, f"CREATE DATABASE {name}")
+    try:
+        yield f"{clickhouse_url}/{name}"
+    finally:
+        _run(clickhouse_url, f"DROP DATABASE IF EXISTS {name} SYNC")
