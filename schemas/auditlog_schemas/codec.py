@@ -97,7 +97,7 @@ class WriterSchemas:
         self._lookup = lookup
         known = [EVENT_SCHEMA, *extra]
         self._by_fingerprint = {schema_fingerprint(s): resolve(s, EVENT_SCHEMA) for s in known}
-        self._by_id: dict[int, Node] = {}
+        self._by_id: dict[int, Node | UnknownSchema] = {}
 
     def split(self, message: bytes) -> tuple[Node, int]:
         """Return the plan of the message's writer schema and the offset at which its Avro body starts.
@@ -137,9 +137,13 @@ class WriterSchemas:
         schema_id = int.from_bytes(header, "big")
         if schema_id not in self._by_id:
             self._by_id[schema_id] = self._resolve_id(schema_id)
-        return self._by_id[schema_id]
+        found = self._by_id[schema_id]
+        if isinstance(found, UnknownSchema):
+            raise UnknownSchema(found.rule, found.field, found.detail)
+        return found
 
-    def _resolve_id(self, schema_id: int) -> Node:
+    def _resolve_id(self, schema_id: int) -> Node | UnknownSchema:
+        """Ask the registry; an id never changes its meaning, so an unusable schema stays unusable."""
         if self._lookup is None:
             found = f"schema id {schema_id}, but no schema registry is configured"
             raise UnknownSchema("unknown_schema_id", "", found)
@@ -149,7 +153,7 @@ class WriterSchemas:
         try:
             return resolve(schema, EVENT_SCHEMA)
         except SchemaIncompatible as error:
-            raise UnknownSchema("schema_incompatible", "", f"schema id {schema_id}: {error}") from error
+            return UnknownSchema("schema_incompatible", "", f"schema id {schema_id}: {error}")
 
 
 class MessageDecoder:

@@ -7,7 +7,7 @@ one (`strict`) and the columnar one, only walk it. Plans are finite trees: recur
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """A field only the reader has: its default value as Python data."""
+    """A field only the reader has: its default value as the bytes a writer would have sent."""
 
     name: str
-    value: Any
+    wire: bytes
     node: Node
 
 

@@ -144,8 +144,10 @@ def _scalar(node: Scalar, path: str) -> _Reader:
     if node.wire in ("string", "bytes"):
         return _bytes_or_string(node, path)
     read = readers[node.wire]
-    if node.type in ("float", "double") and node.wire in ("int", "long"):
+    if node.wire in ("int", "long") and node.type == "double":
         return lambda cursor: float(read(cursor))
+    if node.wire in ("int", "long") and node.type == "float":
+        return lambda cursor: struct.unpack("<f", struct.pack("<f", float(read(cursor))))[0]
     return read
 
 
@@ -232,7 +234,7 @@ def _union(node: Union, path: str) -> _Reader:
 
 def _record(node: Record, path: str) -> _Reader:
     steps = [(step.name, _reader(step.node, _below(path, step.name))) for step in node.steps]
-    defaults = [(default.name, default.value) for default in node.defaults]
+    defaults = [(default.name, StrictDecoder(default.node).decode(default.wire)) for default in node.defaults]
 
     def read(cursor: _Cursor) -> dict[str | None, Any]:
         values = {name: reader(cursor) for name, reader in steps}
