@@ -12,13 +12,21 @@ from auditlog_schemas.catalog_file import load_catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.migrations import migrate
 from auditlog_storage.settings import StorageSettings
-
-from tests.storage.event_log import Log
+from storage.event_log import Log
 
 
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
     return load_catalog()
+
+
+@pytest.fixture
+def unmade(clickhouse_url: str) -> Iterator[Connection]:
+    """A connection to a database that does not exist yet."""
+    url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/unmade_{uuid4().hex}"))
+    with Connection(StorageSettings.load(url=url)) as connection:
+        yield connection
+        connection.command(f"DROP DATABASE IF EXISTS {connection.database}", in_database=False)
 
 
 @pytest.fixture

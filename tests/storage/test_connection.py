@@ -14,8 +14,7 @@ import pytest
 from auditlog_schemas.errors import ConfigError, StorageRejected, StorageUnavailable
 from auditlog_storage.connection import Connection
 from auditlog_storage.settings import StorageSettings
-
-from tests.storage.event_log import Log
+from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
 
@@ -126,18 +125,18 @@ def test_threads_share_a_connection(log: Log) -> None:
         assert [row for [(row,)] in rows] == list(range(60))
 
 
-def test_the_servers_own_errors_are_told_apart(connection: Connection) -> None:
+def test_the_servers_own_errors_are_told_apart(unmade: Connection) -> None:
     with pytest.raises(ConfigError, match="auditlog migrate"):
-        connection.query_rows("SELECT 1")
-    connection.command(f"CREATE DATABASE {connection.database}", in_database=False)
+        unmade.query_rows("SELECT 1")
+    unmade.command(f"CREATE DATABASE {unmade.database}", in_database=False)
     with pytest.raises(StorageRejected, match="auditlog migrate") as missing:
-        connection.query_rows("SELECT * FROM no_such_table")
+        unmade.query_rows("SELECT * FROM no_such_table")
     assert missing.value.code == 60
     with pytest.raises(StorageRejected) as syntax:
-        connection.command("SELECT FROM WHERE")
+        unmade.command("SELECT FROM WHERE")
     assert syntax.value.code == 62
     with pytest.raises(StorageUnavailable):
-        connection.query_rows(
+        unmade.query_rows(
             "SELECT sleepEachRow(0.5) FROM numbers(6)",
             settings={"max_execution_time": 1, "max_block_size": 1},
         )
@@ -153,8 +152,8 @@ def test_nobody_there() -> None:
             connection.wait_until_ready(0.5)
 
 
-def test_ready_before_the_database_exists(connection: Connection) -> None:
-    connection.wait_until_ready(5)
+def test_ready_before_the_database_exists(unmade: Connection) -> None:
+    unmade.wait_until_ready(5)
 
 
 def test_it_connects_again_after_close(log: Log) -> None:

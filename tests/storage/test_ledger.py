@@ -8,8 +8,7 @@ import auditlog_storage.ledger
 import pytest
 from auditlog_schemas.errors import StorageRejected
 from auditlog_storage.ledger import Gap, Ledger, Range
-
-from tests.storage.event_log import Log
+from storage.event_log import Log
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_000, UTC)
 

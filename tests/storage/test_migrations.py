@@ -12,7 +12,7 @@ import pytest
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.errors import TerminalError
 from auditlog_storage.actions import action_rows
-from auditlog_storage.analyst import ANALYST, LIMITS, READABLE, analyst_statements
+from auditlog_storage.analyst import LIMITS, READABLE, analyst_statements
 from auditlog_storage.connection import Connection
 from auditlog_storage.migrations import MIGRATIONS, applied_migrations, migrate
 from auditlog_storage.tables import AUDIT_EVENTS, AUDIT_MIGRATIONS
@@ -41,19 +41,19 @@ def test_the_analysts_statements() -> None:
 
 
 @pytest.mark.integration
-def test_from_nothing_and_again(connection: Connection, catalog: Catalog) -> None:
-    report = migrate(connection, catalog)
+def test_from_nothing_and_again(unmade: Connection, catalog: Catalog) -> None:
+    report = migrate(unmade, catalog)
     assert [step.version for step in report.applied] == [step.version for step in MIGRATIONS]
     assert report.version == MIGRATIONS[-1].version
     assert report.actions_changed
-    assert _objects(connection) == EXPECTED_OBJECTS
-    assert connection.query_rows(ACTIONS) == [
+    assert _objects(unmade) == EXPECTED_OBJECTS
+    assert unmade.query_rows(ACTIONS) == [
         (a.name, a.group, a.entity_type, a.kind, a.sentence, a.version)
         for a in sorted(catalog.actions.values(), key=lambda a: a.name)
     ]
-    again = migrate(connection, catalog)
+    again = migrate(unmade, catalog)
     assert (again.applied, again.actions_changed) == ((), False)
-    assert applied_migrations(connection) == [
+    assert applied_migrations(unmade) == [
         replace(
             step, applied_at=step.applied_at.replace(microsecond=step.applied_at.microsecond // 1000 * 1000)
         )
@@ -62,12 +62,12 @@ def test_from_nothing_and_again(connection: Connection, catalog: Catalog) -> Non
 
 
 @pytest.mark.integration
-def test_by_threads_at_once(connection: Connection, catalog: Catalog) -> None:
+def test_by_threads_at_once(unmade: Connection, catalog: Catalog) -> None:
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: migrate(connection, catalog), range(4)))
-    assert _objects(connection) == EXPECTED_OBJECTS
-    assert len(applied_migrations(connection)) == len(MIGRATIONS)
-    assert connection.query_rows("SELECT count() FROM audit_actions") == [(len(catalog.actions),)]
+        list(threads.map(lambda _: migrate(unmade, catalog), range(4)))
+    assert _objects(unmade) == EXPECTED_OBJECTS
+    assert len(applied_migrations(unmade)) == len(MIGRATIONS)
+    assert unmade.query_rows("SELECT count() FROM audit_actions") == [(len(catalog.actions),)]
 
 
 MIGRATE = """
@@ -84,8 +84,8 @@ with Connection(StorageSettings.load()) as connection:
 
 
 @pytest.mark.integration
-def test_by_processes_at_once(connection: Connection, catalog: Catalog) -> None:
-    environment = {"AUDITLOG_CLICKHOUSE_URL": connection.settings.url.get_secret_value()}
+def test_by_processes_at_once(unmade: Connection, catalog: Catalog) -> None:
+    environment = {"AUDITLOG_CLICKHOUSE_URL": unmade.settings.url.get_secret_value()}
     processes = [
         subprocess.Popen([sys.executable, "-c", MIGRATE], stdin=subprocess.PIPE, env=environment, text=True)
         for _ in range(2)
@@ -93,29 +93,29 @@ def test_by_processes_at_once(connection: Connection, catalog: Catalog) -> None:
     for process in processes:
         process.communicate("go\n", timeout=60)
     assert [process.returncode for process in processes] == [0, 0]
-    assert _objects(connection) == EXPECTED_OBJECTS
-    assert len(applied_migrations(connection)) == len(MIGRATIONS)
-    assert connection.query_rows("SELECT count() FROM audit_actions") == [(len(catalog.actions),)]
+    assert _objects(unmade) == EXPECTED_OBJECTS
+    assert len(applied_migrations(unmade)) == len(MIGRATIONS)
+    assert unmade.query_rows("SELECT count() FROM audit_actions") == [(len(catalog.actions),)]
 
 
 @pytest.mark.integration
-def test_what_a_crash_left_is_completed(connection: Connection, catalog: Catalog) -> None:
-    connection.command(f"CREATE DATABASE {connection.database}", in_database=False)
-    connection.command(AUDIT_MIGRATIONS.create())
-    connection.command(AUDIT_EVENTS.create())
-    report = migrate(connection, catalog)
+def test_what_a_crash_left_is_completed(unmade: Connection, catalog: Catalog) -> None:
+    unmade.command(f"CREATE DATABASE {unmade.database}", in_database=False)
+    unmade.command(AUDIT_MIGRATIONS.create())
+    unmade.command(AUDIT_EVENTS.create())
+    report = migrate(unmade, catalog)
     assert [step.version for step in report.applied] == [step.version for step in MIGRATIONS]
-    assert _objects(connection) == EXPECTED_OBJECTS
+    assert _objects(unmade) == EXPECTED_OBJECTS
 
 
 @pytest.mark.integration
-def test_a_newer_database_is_left_alone(connection: Connection, catalog: Catalog) -> None:
-    migrate(connection, catalog)
+def test_a_newer_database_is_left_alone(unmade: Connection, catalog: Catalog) -> None:
+    migrate(unmade, catalog)
     row = {"version": 9_999, "name": "from the future", "applied_at": datetime(2030, 1, 1, tzinfo=UTC)}
     batch = pa.RecordBatch.from_pylist([row], schema=AUDIT_MIGRATIONS.rows)
-    connection.insert_batch(AUDIT_MIGRATIONS.name, batch, token=None)
+    unmade.insert_batch(AUDIT_MIGRATIONS.name, batch, token=None)
     with pytest.raises(TerminalError, match="has version 9999, this software knows up to 1: install"):
-        migrate(connection, catalog)
+        migrate(unmade, catalog)
 
 
 def _changed(catalog: Catalog) -> Catalog:
@@ -127,48 +127,36 @@ def _changed(catalog: Catalog) -> Catalog:
 
 
 @pytest.mark.integration
-def test_actions_follow_the_catalog(connection: Connection, catalog: Catalog) -> None:
-    migrate(connection, catalog)
+def test_actions_follow_the_catalog(unmade: Connection, catalog: Catalog) -> None:
+    migrate(unmade, catalog)
     changed = _changed(catalog)
-    report = migrate(connection, changed)
+    report = migrate(unmade, changed)
     assert (report.applied, report.actions_changed) == ((), True)
-    stored = {row[0]: row[1:] for row in connection.query_rows(ACTIONS)}
+    stored = {row[0]: row[1:] for row in unmade.query_rows(ACTIONS)}
     assert stored.keys() == changed.actions.keys()
     assert stored["license_reset"][-2:] == ("it's {entity} \\ 😀", 2)
     assert "device_reset" not in stored
-    assert _objects(connection) == EXPECTED_OBJECTS
-    assert migrate(connection, catalog).actions_changed
-    assert connection.query_rows("SELECT count() FROM audit_actions") == [(len(catalog.actions),)]
+    assert _objects(unmade) == EXPECTED_OBJECTS
+    assert migrate(unmade, catalog).actions_changed
+    assert unmade.query_rows("SELECT count() FROM audit_actions") == [(len(catalog.actions),)]
 
 
 @pytest.mark.integration
-def test_two_catalogs_at_once_leave_one_of_them_whole(connection: Connection, catalog: Catalog) -> None:
-    migrate(connection, catalog)
+def test_two_catalogs_at_once_leave_one_of_them_whole(unmade: Connection, catalog: Catalog) -> None:
+    migrate(unmade, catalog)
     catalogs = [_changed(catalog), catalog] * 4
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda one: migrate(connection, one), catalogs))
-    [(versions, rows)] = connection.query_rows(
+        list(threads.map(lambda one: migrate(unmade, one), catalogs))
+    [(versions, rows)] = unmade.query_rows(
         "SELECT groupUniqArray(catalog_version), count() FROM audit_actions"
     )
     [winner] = [one for one in catalogs[:2] if [one.version] == versions]
     assert rows == len(action_rows(winner))
-    assert _objects(connection) == EXPECTED_OBJECTS
+    assert _objects(unmade) == EXPECTED_OBJECTS
 
 
 @pytest.mark.integration
-def test_without_a_password_there_is_no_analyst(connection: Connection, catalog: Catalog) -> None:
-    outcome = migrate(connection, catalog).analyst
+def test_without_a_password_there_is_no_analyst(unmade: Connection, catalog: Catalog) -> None:
+    outcome = migrate(unmade, catalog).analyst
     assert outcome.status == "no_password"
     assert "AUDITLOG_ANALYST_PASSWORD" in outcome.detail
-
-
-@pytest.mark.integration
-def test_the_analyst_is_made_or_its_refusal_is_told(connection: Connection, catalog: Catalog) -> None:
-    settings = connection.settings.load(
-        url=connection.settings.url.get_secret_value(), analyst_password="correct horse battery"
-    )
-    with Connection(settings) as with_password:
-        outcome = migrate(with_password, catalog).analyst
-    assert outcome.status in ("ready", "refused")
-    assert ANALYST in outcome.detail
-    assert "correct horse" not in outcome.detail

@@ -13,8 +13,7 @@ from auditlog_storage.filters import EventFilter, Item
 from auditlog_storage.reader import Bar, LogReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from tests.storage.event_log import Log, engine_order
+from storage.event_log import Log, engine_order
 
 pytestmark = pytest.mark.integration
 

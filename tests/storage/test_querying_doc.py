@@ -1,4 +1,4 @@
-"""Every query of docs/querying.md runs, as an analyst where the server has users, and finds its events."""
+"""Every query of docs/querying.md runs as the read-only user and finds its events."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from auditlog_schemas.catalog import Catalog
-from auditlog_storage.analyst import ANALYST
 from auditlog_storage.connection import Connection
-from auditlog_storage.migrations import migrate
-from auditlog_storage.settings import StorageSettings
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
-
-from tests.storage.event_log import Log
+from storage.analyst_login import analyst_connection
+from storage.event_log import Log
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "querying.md").read_text("utf-8")
 QUERIES: dict[str, str] = {
     str(number): query
     for number, query in enumerate(re.findall(r"```sql\n(.*?)```", DOCUMENT, re.S), start=1)
 }
-PASSWORD = "an analyst's password"
 
 VALUES = {
     "account": "acc_1",
@@ -49,16 +44,8 @@ def test_the_document_names_every_column_of_the_view() -> None:
 
 @pytest.fixture(scope="module")
 def analyst(shared_log: Log, catalog: Catalog) -> Iterator[Connection]:
-    """Connected as the read-only user, or as the writer where the server could not make one."""
     _store_a_morning(shared_log)
-    url = shared_log.connection.settings.url.get_secret_value()
-    with Connection(StorageSettings.load(url=url, analyst_password=PASSWORD)) as connection:
-        status = migrate(connection, catalog).analyst.status
-    if status == "ready":
-        parts = urlsplit(url)
-        netloc = f"{ANALYST}:{PASSWORD.replace(' ', '%20')}@{parts.hostname}:{parts.port}"
-        url = urlunsplit(parts._replace(netloc=netloc))
-    with Connection(StorageSettings.load(url=url)) as connection:
+    with analyst_connection(shared_log.connection, catalog) as connection:
         yield connection
 
 

@@ -8,8 +8,7 @@ import pytest
 from auditlog_schemas.errors import BadFilter, NotFound
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.reader import Bar, LogReader, Page
-
-from tests.storage.event_log import RECEIVED, Log
+from storage.event_log import RECEIVED, Log
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 from auditlog_schemas.errors import NotFound
 from auditlog_storage.reader import LogReader
-
-from tests.storage.event_log import Log
+from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
 

@@ -50,7 +50,6 @@ def test_a_code_has_one_meaning() -> None:
 
 @pytest.mark.integration
 def test_the_names_are_the_servers(connection: Connection) -> None:
-    connection.command("CREATE DATABASE IF NOT EXISTS " + connection.database, in_database=False)
     known = {code: name for code, (name, _) in (RETRY | CONFIG).items()}
     rows = connection.query_rows(
         "SELECT code, errorCodeToName(code) FROM (SELECT arrayJoin({codes:Array(Int32)}) AS code)",

@@ -6,8 +6,7 @@ import pyarrow as pa
 import pytest
 from auditlog_storage import stored
 from auditlog_storage.stored import StoredRows
-
-from tests.storage.event_log import Log
+from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
 

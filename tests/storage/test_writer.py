@@ -4,13 +4,12 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pytest
-from auditlog_schemas.errors import StorageRejected
+from auditlog_schemas.errors import StorageRejected, StorageUnavailable
 from auditlog_storage.connection import Connection
 from auditlog_storage.settings import StorageSettings
 from auditlog_storage.tables import BATCH_ROWS_MAX, EVENT_ROWS
 from auditlog_storage.writer import EventWriter
-
-from tests.storage.event_log import Log
+from storage.event_log import Log
 
 
 def _count(log: Log) -> int:
@@ -124,6 +123,15 @@ def test_a_row_in_the_wrong_bucket_is_refused_with_its_batch(log: Log) -> None:
     with pytest.raises(StorageRejected, match="breaks a constraint") as raised:
         log.writer.insert(batch.set_column(0, "account_bucket", wrong), "token")
     assert raised.value.code == 469
+    assert _count(log) == 0
+
+
+@pytest.mark.integration
+def test_a_failure_while_storing_is_not_acknowledged(log: Log) -> None:
+    entities = [{"type": kind, "id": "x", "name": None} for kind in ("license", "order")]
+    batch = log.batch([log.event(entity=entity) for entity in entities])
+    with pytest.raises(StorageUnavailable):
+        log.connection.insert_batch("audit_events", batch, "token", {"max_partitions_per_insert_block": 1})
     assert _count(log) == 0
 
 
