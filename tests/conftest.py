@@ -11,6 +11,7 @@ import pytest
 
 from auditlog_local.child import Child
 from auditlog_local.clickhouse_child import clickhouse_child
+from auditlog_local.kafka import kafka_child, remembered_node
 from auditlog_local.ports import free_ports
 
 
@@ -45,3 +46,17 @@ def fresh_database(clickhouse_url: str) -> Iterator[str]:
         yield f"{clickhouse_url}/{name}"
     finally:
         _run(clickhouse_url, f"DROP DATABASE IF EXISTS {name} SYNC")
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`127.0.0.1:port` of a Kafka broker of this test session; topics are the test's own to create."""
+    directory = tmp_path_factory.mktemp("kafka")
+    node = remembered_node(directory / "data")
+    child = Child(kafka_child(directory / "data", node), directory)
+    child.start()
+    try:
+        child.wait_ready()
+        yield node.bootstrap
+    finally:
+        child.stop()

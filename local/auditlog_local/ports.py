@@ -15,3 +15,14 @@ def free_ports(count: int) -> list[int]:
             listener.bind(("127.0.0.1", 0))
             found.append(int(listener.getsockname()[1]))
         return found
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+        return True
