@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from auditlog_storage.ledger import Range
 
 from auditlog_consumer.batch import Collector
+from auditlog_consumer.judge import Verdicts
 from auditlog_consumer.partition import Epoch, Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A batch on its way through the judge."""
+
+    verdicts: Future[Verdicts]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """A judged batch on its way into the ledger."""
+
+    range: Future[Range]
+    size_bytes: int
 
 
 @dataclass(slots=True)
@@ -17,22 +35,35 @@ class Assigned:
 
     Attributes:
         collector: None until recovery has found the start offset.
-        recovering, storing: what a storing thread does for the partition now; never both.
-        paused: Kafka is not asked for more: not started yet, or enough is buffered.
+        recovering: finding the start offset.
+        judging: the batch after the one that is being stored.
+        storing: the batch whose range the ledger records next.
+        paused: Kafka is not asked for more: not started yet, or enough is held.
     """
 
     partition: Partition
     epoch: Epoch = field(default_factory=Epoch)
     collector: Collector | None = None
     recovering: Future[int] | None = None
-    storing: Future[Range] | None = None
+    judging: Judging | None = None
+    storing: Storing | None = None
     paused: bool = True
 
     @property
-    def busy(self) -> Future[int] | Future[Range] | None:
-        """Return what is under way, if anything."""
-        return self.recovering or self.storing
+    def under_way(self) -> list[Future[Any]]:
+        """Return what other threads do for the partition now."""
+        steps: list[Future[Any]] = []
+        if self.recovering is not None:
+            steps.append(self.recovering)
+        if self.judging is not None:
+            steps.append(self.judging.verdicts)
+        if self.storing is not None:
+            steps.append(self.storing.range)
+        return steps
 
-    def share_of_buffer(self) -> tuple[int, int]:
-        """Return (messages, bytes) that wait for their batch."""
-        return (len(self.collector), self.collector.buffered_bytes) if self.collector else (0, 0)
+    @property
+    def held_bytes(self) -> int:
+        """Return the message bytes collected, being judged and being stored."""
+        collected = self.collector.buffered_bytes if self.collector else 0
+        judging = self.judging.size_bytes if self.judging else 0
+        return collected + judging + (self.storing.size_bytes if self.storing else 0)

@@ -48,10 +48,18 @@ class Batch:
     first_offset: int
     messages: Sequence[Message]
 
+    def __str__(self) -> str:
+        return f"{self.partition} {self.first_offset}-{self.last_offset}"
+
     @property
     def last_offset(self) -> int:
         """Return the offset of the last message."""
         return self.messages[-1].offset()
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the message values."""
+        return sum(map(len, self.messages))
 
     @property
     def absent(self) -> int:
@@ -105,7 +113,7 @@ class Collector:
         count = self._count_within_limits()
         batch = Batch(self.partition, self.next_offset, self._messages[:count])
         del self._messages[:count]
-        self.buffered_bytes -= sum(map(len, batch.messages))
+        self.buffered_bytes -= batch.size_bytes
         self.next_offset = batch.last_offset + 1
         self._oldest_seconds = now_seconds
         return batch

@@ -1,20 +1,23 @@
-"""The consumer: one thread polls Kafka and collects, storing threads take batches to their end."""
+"""The consumer: one thread polls Kafka and collects; others judge batches and store them."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Final
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Final
 from uuid import UUID
 
 import structlog
+from auditlog_storage.ledger import Range
 
-from auditlog_consumer.assignment import Assigned
-from auditlog_consumer.batch import BatchLimits, Collector
+from auditlog_consumer.assignment import Assigned, Judging, Storing
+from auditlog_consumer.batch import Batch, BatchLimits, Collector
 from auditlog_consumer.group import GroupMember, Polled
-from auditlog_consumer.partition import Partition
+from auditlog_consumer.judge import Judge, Verdicts
+from auditlog_consumer.partition import Epoch, Partition
+from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
@@ -30,8 +33,8 @@ _log = structlog.get_logger("auditlog.consumer")
 class Consumer:
     """Reads one topic as a member of a group until it is told to stop.
 
-    One batch of a partition is under way at a time; meanwhile the next one is collected. Batches of
-    different partitions are stored at the same time, by `storing_threads` threads.
+    While one batch of a partition is being stored, the next is judged and the one after it collected.
+    Batches of different partitions are stored at the same time, by `storing_threads` threads.
     """
 
     def __init__(
@@ -40,15 +43,19 @@ class Consumer:
         topic_id: UUID,
         group: GroupMember,
         recovery: Recovery,
+        judge: Judge,
         store: BatchStore,
     ) -> None:
         self._settings = settings
         self._topic_id = topic_id
         self._group = group
         self._recovery = recovery
+        self._judge = judge
         self._store = store
         self._assigned: dict[int, Assigned] = {}
-        self._threads = ThreadPoolExecutor(settings.storing_threads, thread_name_prefix="storing")
+        # Judging is bound by the processor, so a second thread for it would only compete.
+        self._judging = ThreadPoolExecutor(1, thread_name_prefix="judging")
+        self._storing = ThreadPoolExecutor(settings.storing_threads, thread_name_prefix="storing")
         self._limits = BatchLimits(
             settings.batch_rows_max, settings.batch_bytes_max, settings.flush_interval_seconds
         )
@@ -67,13 +74,11 @@ class Consumer:
                 self._settle()
                 self._start_batches()
                 self._balance()
-            under_way = _under_way(self._assigned.values())
-            _log.info("stopping", under_way=len(under_way))
-            wait(under_way, self._settings.stop_seconds_max)
-            self._settle()
+            self._finish()
         finally:
             self._end(self._assigned)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            for threads in (self._judging, self._storing):
+                threads.shutdown(wait=False, cancel_futures=True)
             self._group.close()
 
     def _on_assigned(self, numbers: list[int]) -> None:
@@ -85,7 +90,7 @@ class Consumer:
     def _recover(self, partition: Partition) -> None:
         """Begin a new epoch: the partition is paused until a storing thread has found its start."""
         assigned = Assigned(partition)
-        assigned.recovering = self._threads.submit(self._recovery.start_offset, partition, assigned.epoch)
+        assigned.recovering = self._storing.submit(self._recovery.start_offset, partition, assigned.epoch)
         self._assigned[partition.number] = assigned
 
     def _on_revoked(self, numbers: list[int]) -> None:
@@ -97,7 +102,7 @@ class Consumer:
         ended = [self._assigned.pop(number) for number in list(numbers) if number in self._assigned]
         for assigned in ended:
             assigned.epoch.end()
-        wait(_under_way(ended), REVOKED_WAIT_SECONDS_MAX)
+        wait([step for one in ended for step in one.under_way], REVOKED_WAIT_SECONDS_MAX)
 
     def _collect(self, polled: Polled) -> None:
         now = time.monotonic()
@@ -119,23 +124,20 @@ class Consumer:
         self._end([number])
         self._recover(partition)
 
+    def _finish(self) -> None:
+        """Take the batches that are being stored to their end, for a bounded time; begin no others."""
+        storing = [one.storing.range for one in self._assigned.values() if one.storing]
+        _log.info("stopping", batches_being_stored=len(storing))
+        wait(storing, self._settings.stop_seconds_max)
+        self._settle()
+
     def _settle(self) -> None:
-        """Take the results of the storing threads."""
-        for number, assigned in list(self._assigned.items()):
+        """Take the results of the other threads."""
+        for assigned in list(self._assigned.values()):
             if assigned.recovering is not None and assigned.recovering.done():
                 self._started(assigned, assigned.recovering.result())
-            if assigned.storing is not None and assigned.storing.done():
-                done = assigned.storing.result()
-                assigned.storing = None
-                self._group.commit(number, done.next_offset)
-                _log.info(
-                    "stored",
-                    partition=str(assigned.partition),
-                    first_offset=done.first_offset,
-                    last_offset=done.last_offset,
-                    accepted=done.accepted,
-                    rejected=done.rejected,
-                )
+            if assigned.storing is not None and assigned.storing.range.done():
+                self._stored(assigned, assigned.storing.range.result())
 
     def _started(self, assigned: Assigned, offset: int) -> None:
         assigned.recovering = None
@@ -144,29 +146,45 @@ class Consumer:
         assigned.paused = False
         _log.info("started", partition=str(assigned.partition), offset=offset)
 
+    def _stored(self, assigned: Assigned, done: Range) -> None:
+        assigned.storing = None
+        self._group.commit(assigned.partition.number, done.next_offset)
+        _log.info(
+            "stored",
+            partition=str(assigned.partition),
+            first_offset=done.first_offset,
+            last_offset=done.last_offset,
+            accepted=done.accepted,
+            rejected=done.rejected,
+        )
+
     def _start_batches(self) -> None:
+        """Move batches on: from judged to being stored, from collected to being judged."""
         now = time.monotonic()
         for assigned in self._assigned.values():
+            judging = assigned.judging
+            if judging is not None and judging.verdicts.done() and assigned.storing is None:
+                range = self._storing.submit(self._store.store, judging.verdicts.result(), assigned.epoch)
+                assigned.storing = Storing(range, judging.size_bytes)
+                assigned.judging = None
             collector = assigned.collector
-            if assigned.storing is None and collector is not None and collector.ready(now):
+            if assigned.judging is None and collector is not None and collector.ready(now):
                 batch = collector.take(now)
-                assigned.storing = self._threads.submit(self._store.store, batch, assigned.epoch)
+                verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
+                assigned.judging = Judging(verdicts, batch.size_bytes)
+
+    def _judge_batch(self, batch: Batch, epoch: Epoch) -> Verdicts:
+        return persist(epoch, f"judging {batch}", lambda: self._judge.judge(batch))
 
     def _balance(self) -> None:
-        """Pause partitions that have buffered their share, resume them when half of it is gone."""
+        """Pause partitions that hold their share of the memory, resume them when half of it is free."""
         share_bytes = self._settings.buffered_bytes_max // max(len(self._assigned), 1)
-        share_rows = 2 * self._settings.batch_rows_max
         for number, assigned in self._assigned.items():
             if assigned.collector is None:
                 continue
-            rows, size = assigned.share_of_buffer()
-            if not assigned.paused and (rows >= share_rows or size >= share_bytes):
+            if not assigned.paused and assigned.held_bytes >= share_bytes:
                 self._group.pause([number])
                 assigned.paused = True
-            elif assigned.paused and rows < share_rows // 2 and size < share_bytes // 2:
+            elif assigned.paused and assigned.held_bytes < share_bytes // 2:
                 self._group.resume([number])
                 assigned.paused = False
-
-
-def _under_way(assigned: Iterable[Assigned]) -> list[Future[Any]]:
-    return [one.busy for one in assigned if one.busy is not None]

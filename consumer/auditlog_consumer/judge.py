@@ -12,6 +12,7 @@ from auditlog_schemas.record import Record
 from auditlog_schemas.rules import require_limits, require_not_ahead
 
 from auditlog_consumer.batch import Batch, Message
+from auditlog_consumer.partition import Partition
 from auditlog_consumer.rows import Accepted, to_rows
 
 
@@ -25,10 +26,21 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """A judged batch: `rows` are the accepted messages in offset order, as `EVENT_ROWS`."""
+    """A judged batch: what became of every offset from `first_offset` to `last_offset`.
 
+    `rows` are the accepted messages in offset order, as `EVENT_ROWS`; `absent` counts offsets that hold no
+    message. Of the messages only the rejected ones are kept.
+    """
+
+    partition: Partition
+    first_offset: int
+    last_offset: int
+    absent: int
     rows: pa.RecordBatch
     rejected: tuple[Rejection, ...]
+
+    def __str__(self) -> str:
+        return f"{self.partition} {self.first_offset}-{self.last_offset}"
 
 
 class Judge:
@@ -54,7 +66,14 @@ class Judge:
                 rejected.append(Rejection(message, error))
             else:
                 accepted.append(Accepted(record, message.offset(), received_millis))
-        return Verdicts(to_rows(batch.partition, accepted), tuple(rejected))
+        return Verdicts(
+            partition=batch.partition,
+            first_offset=batch.first_offset,
+            last_offset=batch.last_offset,
+            absent=batch.absent,
+            rows=to_rows(batch.partition, accepted),
+            rejected=tuple(rejected),
+        )
 
     def read(self, value: bytes | None, received_millis: int) -> Record:
         """Return one message's valid record.

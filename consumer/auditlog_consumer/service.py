@@ -51,12 +51,10 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     group = GroupMember(settings)
     writer = AcknowledgedWriter(settings.kafka, settings.kafka_config)
     dead_letters = DeadLetterSink(writer, settings.dead_topic, judge.catalog.version)
-    store = BatchStore(
-        judge, dead_letters, EventWriter(connection), StoredRows(connection), ledger, settings.group
-    )
+    store = BatchStore(dead_letters, EventWriter(connection), StoredRows(connection), ledger, settings.group)
     recovery = Recovery(ledger, topics, settings.group)
     try:
-        Consumer(settings, topic.topic_id, group, recovery, store).run(stop)
+        Consumer(settings, topic.topic_id, group, recovery, judge, store).run(stop)
     finally:
         writer.close()
 

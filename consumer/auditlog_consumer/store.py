@@ -1,10 +1,12 @@
-"""Storing one batch: judge it, dead-letter the rejected, insert what is missing, record the range."""
+"""Storing a judged batch: dead-letter the rejected, insert what is missing, record the range."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import structlog
 from auditlog_schemas.errors import TerminalError
@@ -12,9 +14,8 @@ from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
 
-from auditlog_consumer.batch import Batch
 from auditlog_consumer.dead_letters import DeadLetterSink
-from auditlog_consumer.judge import Judge, Verdicts
+from auditlog_consumer.judge import Verdicts
 from auditlog_consumer.partition import Epoch
 from auditlog_consumer.patience import persist
 
@@ -29,22 +30,20 @@ class BatchStore:
 
     def __init__(
         self,
-        judge: Judge,
         dead_letters: DeadLetterSink,
         writer: EventWriter,
         stored: StoredRows,
         ledger: Ledger,
         group: str,
     ) -> None:
-        self._judge = judge
         self._dead_letters = dead_letters
         self._writer = writer
         self._stored = stored
         self._ledger = ledger
         self._group = group
 
-    def store(self, batch: Batch, epoch: Epoch) -> Range:
-        """Store a batch and return its recorded range.
+    def store(self, verdicts: Verdicts, epoch: Epoch) -> Range:
+        """Store a judged batch and return its recorded range.
 
         On return every message of the batch is either a row, read back after its insert, or a dead letter
         that Kafka acknowledged, and the ledger has a row that says so. When it raises, any part of that may
@@ -55,67 +54,101 @@ class BatchStore:
             EpochEnded: the partition was taken away; whoever has it now starts from the ledger.
             TerminalError: what is stored contradicts the batch, or ClickHouse or Kafka refuse it.
         """
-        verdicts = persist(epoch, f"judging {_name(batch)}", lambda: self._judge.judge(batch))
         if verdicts.rejected:
             persist(
                 epoch,
-                f"dead-lettering {_name(batch)}",
-                lambda: self._dead_letters.write(batch.partition, verdicts.rejected),
+                f"dead-lettering {verdicts}",
+                lambda: self._dead_letters.write(verdicts.partition, verdicts.rejected),
             )
-        self._insert_missing(batch, verdicts.rows, epoch)
-        range = self._range(batch, verdicts)
-        persist(epoch, f"recording {_name(batch)}", lambda: self._ledger.append(range))
+        self._insert_missing(verdicts, epoch)
+        range = self._range(verdicts)
+        persist(epoch, f"recording {verdicts}", lambda: self._ledger.append(range))
         return range
 
-    def _insert_missing(self, batch: Batch, rows: pa.RecordBatch, epoch: Epoch) -> None:
+    def _insert_missing(self, verdicts: Verdicts, epoch: Epoch) -> None:
         """Insert the rows that are not there, until reading back finds them all."""
+        missing = self._read_back(verdicts, epoch)
         for step in range(TOKEN_STEPS):
-            missing = persist(epoch, f"reading back {_name(batch)}", lambda: self._missing(batch, rows))
             if not missing.num_rows:
                 return
             if step:
-                _log.warning("insert was acknowledged but stored nothing", batch=_name(batch), step=step)
-            token = f"{batch.partition.topic_id}/{batch.partition.number}"
-            token += f"/{batch.first_offset}-{batch.last_offset}/r{step}"
-            persist(epoch, f"inserting {_name(batch)}", lambda: self._writer.insert(missing, token))  # noqa: B023
-        missing = persist(epoch, f"reading back {_name(batch)}", lambda: self._missing(batch, rows))
+                _log.warning("insert was acknowledged but stored nothing", batch=str(verdicts), step=step)
+            self._insert(verdicts, missing, step, epoch)
+            missing = self._read_back(verdicts, epoch)
         if missing.num_rows:
             raise TerminalError(
-                f"{_name(batch)}: ClickHouse acknowledged {TOKEN_STEPS} inserts and {missing.num_rows} rows "
+                f"{verdicts}: ClickHouse acknowledged {TOKEN_STEPS} inserts and {missing.num_rows} rows "
                 "are still not stored; see docs/operations.md, 'acknowledged but not stored'"
             )
 
-    def _missing(self, batch: Batch, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows whose offset is not stored yet."""
-        at = batch.partition
-        stored = self._stored.offsets(at.topic_id, at.number, batch.first_offset, batch.last_offset)
-        if not stored.num_rows:
-            return rows
-        known = dict(zip(stored["kafka_offset"].to_pylist(), stored["event_id"].to_pylist(), strict=True))
-        offsets, ids = rows.column("kafka_offset").to_pylist(), rows.column("event_id").to_pylist()
-        for offset, event_id in zip(offsets, ids, strict=True):
-            if known.get(offset, event_id) != event_id:
-                raise TerminalError(
-                    f"{at} offset {offset}: ClickHouse stores another event for this offset than Kafka "
-                    "has; see docs/operations.md, 'stored rows contradict Kafka'"
-                )
-        return rows.filter(pa.array([offset not in known for offset in offsets]))
+    def _insert(self, verdicts: Verdicts, rows: pa.RecordBatch, step: int, epoch: Epoch) -> None:
+        at = verdicts.partition
+        token = f"{at.topic_id}/{at.number}/{verdicts.first_offset}-{verdicts.last_offset}/r{step}"
+        persist(epoch, f"inserting {verdicts}", lambda: self._writer.insert(rows, token))
 
-    def _range(self, batch: Batch, verdicts: Verdicts) -> Range:
+    def _read_back(self, verdicts: Verdicts, epoch: Epoch) -> pa.RecordBatch:
+        """Return the rows that are not stored."""
+        at, first, last = verdicts.partition, verdicts.first_offset, verdicts.last_offset
+        stored = persist(
+            epoch,
+            f"reading back {verdicts}",
+            lambda: self._stored.offsets(at.topic_id, at.number, first, last),
+        )
+        return missing_rows(verdicts.rows, stored)
+
+    def _range(self, verdicts: Verdicts) -> Range:
         return Range(
-            topic=batch.partition.topic,
-            topic_id=batch.partition.topic_id,
-            kafka_partition=batch.partition.number,
-            first_offset=batch.first_offset,
-            last_offset=batch.last_offset,
+            topic=verdicts.partition.topic,
+            topic_id=verdicts.partition.topic_id,
+            kafka_partition=verdicts.partition.number,
+            first_offset=verdicts.first_offset,
+            last_offset=verdicts.last_offset,
             accepted=verdicts.rows.num_rows,
             rejected=len(verdicts.rejected),
             duplicates=0,
-            absent=batch.absent,
+            absent=verdicts.absent,
             consumer_group=self._group,
             recorded_at=datetime.now(UTC),
         )
 
 
-def _name(batch: Batch) -> str:
-    return f"{batch.partition} {batch.first_offset}-{batch.last_offset}"
+def missing_rows(rows: pa.RecordBatch, stored: pa.Table) -> pa.RecordBatch:
+    """Return those of a batch's rows whose offset is not stored.
+
+    Args:
+        rows: the batch, as `EVENT_ROWS`, in offset order.
+        stored: ``kafka_offset`` and ``event_id`` of what is stored in the batch's range, in offset order.
+
+    Raises:
+        TerminalError: another event is stored at one of the offsets, or an event where the batch has none.
+    """
+    if not stored.num_rows:
+        return rows
+    wanted = rows.column("kafka_offset").to_numpy()
+    found = stored.column("kafka_offset").to_numpy()
+    place = np.searchsorted(wanted, found)
+    known = place < len(wanted)
+    known[known] = wanted[place[known]] == found[known]
+    if not known.all():
+        raise _contradiction(int(found[~known][0]), "an event")
+    same = _ids(rows.column("event_id"))[place] == _ids(stored.column("event_id").combine_chunks())
+    if not same.all():
+        raise _contradiction(int(found[~same][0]), "another event")
+    missing = np.ones(len(wanted), bool)
+    missing[place] = False
+    return rows.filter(pa.array(missing))
+
+
+def _ids(column: pa.Array[Any]) -> npt.NDArray[np.void]:
+    """Return UUIDs of 16 bytes each as values that compare as a whole."""
+    fixed = column.cast(pa.binary(16))
+    data: Any = fixed.buffers()[1]
+    ids: npt.NDArray[np.void] = np.frombuffer(data, "V16")
+    return ids[fixed.offset : fixed.offset + len(fixed)]
+
+
+def _contradiction(offset: int, what: str) -> TerminalError:
+    return TerminalError(
+        f"offset {offset}: ClickHouse stores {what} that Kafka does not have at this offset; "
+        "see docs/operations.md, 'stored rows contradict Kafka'"
+    )

@@ -1,0 +1,57 @@
+"""Reading back: which rows are not stored, and what stored rows contradict the batch."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pyarrow as pa
+import pytest
+from auditlog_consumer.partition import Partition
+from auditlog_consumer.rows import Accepted, to_rows
+from auditlog_consumer.store import missing_rows
+from auditlog_schemas.errors import TerminalError
+from kit.events import make_record
+
+PARTITION = Partition("audit.events", UUID(int=7), 0)
+
+
+def rows_at(offsets: list[int]) -> pa.RecordBatch:
+    return to_rows(PARTITION, [Accepted(make_record(event_id=str(UUID(int=o))), o, 0) for o in offsets])
+
+
+def stored_at(pairs: list[tuple[int, int]]) -> pa.Table:
+    return pa.table(
+        {
+            "kafka_offset": pa.array([offset for offset, _ in pairs], pa.int64()),
+            "event_id": pa.array([UUID(int=number).bytes for _, number in pairs], pa.binary()),
+        }
+    )
+
+
+def test_nothing_stored_means_all_are_missing() -> None:
+    rows = rows_at([5, 6, 8])
+    assert missing_rows(rows, stored_at([])) is rows
+
+
+def test_all_stored_means_none_is_missing() -> None:
+    assert missing_rows(rows_at([5, 6, 8]), stored_at([(5, 5), (6, 6), (8, 8)])).num_rows == 0
+
+
+def test_some_stored_leaves_the_others_in_order() -> None:
+    missing = missing_rows(rows_at([5, 6, 8, 9]), stored_at([(6, 6), (9, 9)]))
+    assert missing.column("kafka_offset").to_pylist() == [5, 8]
+
+
+def test_a_row_stored_twice_is_not_missing() -> None:
+    assert missing_rows(rows_at([5]), stored_at([(5, 5), (5, 5)])).num_rows == 0
+
+
+def test_another_event_at_an_offset_stops() -> None:
+    with pytest.raises(TerminalError, match="offset 6: ClickHouse stores another event"):
+        missing_rows(rows_at([5, 6]), stored_at([(5, 5), (6, 66)]))
+
+
+@pytest.mark.parametrize("offset", [4, 7, 99])
+def test_an_event_where_the_batch_has_none_stops(offset: int) -> None:
+    with pytest.raises(TerminalError, match=f"offset {offset}: ClickHouse stores an event"):
+        missing_rows(rows_at([5, 6, 8]), stored_at([(offset, offset)]))
