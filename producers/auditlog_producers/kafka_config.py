@@ -91,6 +91,7 @@ def open_client(
     config = {
         "linger.ms": 5,
         "compression.type": "lz4",
+        "reconnect.backoff.max.ms": 2_000,
         # Below "error": the client reports errors to `on_error` as well, which logs them less often.
         "log_level": 2,
         **extra,

@@ -73,7 +73,7 @@ def test_a_second_client_finds_the_schema_too(
     assert open_client(registry_server.url).schema_by_id(schema_id) == EVENT_SCHEMA
 
 
-def test_an_older_writers_schema_is_resolved_by_its_id(
+def test_a_newer_writers_schema_is_resolved_by_its_id(
     registry: SchemaRegistry, make_event: MakeEvent
 ) -> None:
     newer = EVENT_SCHEMA | {
@@ -91,6 +91,20 @@ def test_an_unknown_id_is_none_and_the_message_is_refused(registry: SchemaRegist
     with pytest.raises(UnknownSchema) as caught:
         decoder.decode(struct.pack(">bI", 0, 2_000_000_000) + b"x")
     assert caught.value.rule == "unknown_schema_id"
+
+
+# The client that SchemaRegistry makes to ask without a cache is not closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_registry_that_lost_its_data_is_away_not_right(
+    registry_server: RegistryServer, registry: SchemaRegistry
+) -> None:
+    schema_id = registry.register("forgotten-value", EVENT_SCHEMA)
+    assert registry.schema_by_id(schema_id) == EVENT_SCHEMA
+    assert registry.schema_by_id(2_000_000_001) is None
+    registry_server.stop()
+    registry_server.start()  # it keeps its artifacts in memory
+    with pytest.raises(RegistryUnavailable, match="lost its data"):
+        registry.schema_by_id(2_000_000_002)
 
 
 def test_an_incompatible_schema_is_refused(registry: SchemaRegistry) -> None:
