@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-
 from auditlog_local.child import Child
 from auditlog_local.clickhouse_child import clickhouse_child
 from auditlog_local.kafka import kafka_child, remembered_node
@@ -31,7 +30,8 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _run(url: str, sql: str) -> None:
     address = urllib.parse.urlsplit(url)
-    request = urllib.request.Request(f"http://{address.hostname}:{address.port}/", sql.encode(), method="POST")
+    origin = f"http://{address.hostname}:{address.port}/"
+    request = urllib.request.Request(origin, sql.encode(), method="POST")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=60) as answer:
         answer.read()

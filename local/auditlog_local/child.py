@@ -48,7 +48,7 @@ class Child:
 
     Args:
         spec: what to run.
-        log_dir: directory of its log `<name>.log`; one of over 16 MiB is set aside as `<name>.log.1` at a start.
+        log_dir: directory of its log `<name>.log`; one of over 16 MiB becomes `<name>.log.1` at a start.
     """
 
     def __init__(self, spec: ChildSpec, log_dir: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -32,3 +33,10 @@ def clickhouse_child(data_dir: Path, port: int, stop_timeout_seconds: float = 4.
         ready=lambda: answers_ping(f"http://127.0.0.1:{port}"),
         stop_timeout_seconds=stop_timeout_seconds,
     )  # fmt: skip
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, without credentials and path."""
+    parts = urllib.parse.urlsplit(url)
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port or (8443 if parts.scheme == 'https' else 8123)}"

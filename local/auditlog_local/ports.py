@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from pathlib import Path
+
+from auditlog_schemas.errors import ConfigError
 
 
 def free_ports(count: int) -> list[int]:
@@ -26,3 +29,21 @@ def is_free(port: int) -> bool:
         except (OSError, OverflowError):
             return False
         return True
+
+
+def remembered_port(path: Path) -> int:
+    """The port in this file when it is free, else a free one, which is written there.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = path.read_text().strip() if path.exists() else ""
+        if known.isascii() and known.isdigit() and 0 < int(known) < 65536 and is_free(int(known)):
+            return int(known)
+        (port,) = free_ports(1)
+        path.write_text(f"{port}\n")
+    except OSError as error:
+        raise ConfigError(f"{path.parent} cannot be written: {error.strerror}") from error
+    return port

@@ -147,13 +147,14 @@ class AccessStore:
             self._save()
 
     def add_grant(self, name: str, query: str) -> None:
-        """Append a GRANT or REVOKE (without its TO or FROM) to a user's list, unless it is the last one already."""
+        """Append a GRANT or REVOKE (without its TO or FROM) to a user's list; a repeated one moves to the end."""
         user = self.get(name)
-        if query not in user.grants:
-            self.update(name, grants=(*user.grants, query))
-        elif user.grants[-1] != query:
-            kept = tuple(known for known in user.grants if known != query)
-            self.update(name, grants=(*kept, query))
+        opposite = query.startswith("REVOKE")
+        later = [known for known in user.grants if known.startswith("REVOKE") != opposite]
+        if query in user.grants and not later:
+            return
+        kept = tuple(known for known in user.grants if known != query)
+        self.update(name, grants=(*kept, query))
 
     def _save(self) -> None:
         text = json.dumps([asdict(user) for user in self._users.values()], indent=1)

@@ -1,4 +1,4 @@
-"""The SQL of users and grants: CREATE, ALTER and DROP USER, GRANT and REVOKE, carried out on an `AccessStore`.
+"""The SQL of users and grants: CREATE, ALTER and DROP USER, GRANT and REVOKE, done to an `AccessStore`.
 
 The engine's own parser has accepted the statement before it comes here, so this reads only what it needs.
 """
@@ -148,7 +148,7 @@ def _password(reader: _Reader) -> tuple[str | None, str]:
     if method in _PLAIN:
         return hash_password(secret)
     if method == b"SHA256_HASH":
-        # ClickHouse hashes password and salt in this order; ours is salt first, so a salted hash cannot be taken.
+        # ClickHouse hashes the password and then the salt, we the other way round: no salted hash fits.
         if reader.skip(b"SALT"):
             raise _unsupported("sha256_hash with SALT")
         return secret.lower(), ""

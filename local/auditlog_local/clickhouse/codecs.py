@@ -6,7 +6,7 @@ import sys
 import zlib
 from typing import Protocol
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 
 from auditlog_local.clickhouse.errors import INCORRECT_DATA, UNKNOWN_COMPRESSION_METHOD, EngineError
 

@@ -48,7 +48,7 @@ def _leaves_state(job: Job) -> bool:
 
 @contextmanager
 def _session_connection(job: Job, session: HeldSession) -> Iterator[Connection]:
-    """The session's connection; SET readonly could not be undone there, so that is judged by the statement's kind."""
+    """The session's connection; SET readonly could not be undone there, so the statement's kind decides."""
     connection = session.connection
     assert connection is not None
     settings = dict(job.request.settings)

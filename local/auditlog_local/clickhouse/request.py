@@ -1,4 +1,4 @@
-"""One HTTP request to ClickHouse, taken apart: who asks, in which session, with which settings and parameters.
+"""One HTTP request to ClickHouse, taken apart: who asks, in which session, with which settings.
 
 Source of the reserved names: ClickHouse's `src/Server/HTTPHandler.cpp`.
 """

@@ -1,7 +1,7 @@
 """Answering a request: headers, pieces, and an error in the middle that no client can take for the end.
 
-Source of the exception block: ClickHouse 25.11 and later write, behind whatever was sent already,
-``\\r\\n__exception__\\r\\n<tag>\\r\\n<message>\\n<length> <tag>\\r\\n__exception__\\r\\n``, the tag being the one
+Source of the exception block: ClickHouse 25.11 and later write, behind whatever was sent already, the lines
+``__exception__``, ``<tag>``, ``<message>``, ``<length> <tag>`` and ``__exception__``, the tag being the one
 announced in `X-ClickHouse-Exception-Tag`, and then break the chunked transfer.
 """
 
@@ -83,7 +83,7 @@ class Response:
         await self._send({"type": "http.response.body", "body": self._encoder.finish(), "more_body": False})
 
     async def fail(self, error: EngineError) -> None:
-        """Answer with an error; behind a response that has started, write it and leave that response unfinished."""
+        """Answer with an error; if the response has started, append the error and leave it unfinished."""
         text = error.body(self._version)
         if not self.started:
             headers = {

@@ -52,7 +52,7 @@ class Runner:
         """Check a statement against what its user may do at all.
 
         Raises:
-            EngineError: several statements (62), or a kind this user may not run (497, or 164 when read-only).
+            EngineError: several statements (62), or a kind this user may not run (497; 164 when read-only).
         """
         sql = statement.sql
         if statement.shape in (Shape.INSERT, Shape.INSERT_FROM_INPUT):
@@ -74,7 +74,7 @@ class Runner:
         return Job(request, user, statement, classified)
 
     def run(self, job: Job, body: Body, output_fd: int) -> Outcome:
-        """Run the job; a SELECT's result goes into ``output_fd``, which is closed when the statement has ended.
+        """Run the job; a SELECT's result goes into ``output_fd``, which is closed at the end.
 
         Raises:
             EngineError: whatever the engine said.
@@ -150,10 +150,10 @@ class Runner:
             for piece in body.pieces(job.statement.data_start):
                 if job.cancelled.is_set():
                     raise EngineError(QUERY_WAS_CANCELLED, "Query was cancelled.")
-                inserter.append(piece)
+                inserter.append(piece)  # type: ignore[no-untyped-call]
             written = inserter.finish()
         except BaseException:
-            inserter.cancel()
+            inserter.cancel()  # type: ignore[no-untyped-call]
             raise
         rows, size = str(written.rows_written), str(written.bytes_written)
         summary = {
@@ -173,7 +173,7 @@ class Runner:
 
 
 class _TemporaryCopy:
-    """The data of ``INSERT ... SELECT ... FROM input(...)`` as a file, since chDB gives `input()` nothing to read."""
+    """The data of ``INSERT ... SELECT ... FROM input(...)`` as a file: chDB gives `input()` nothing to read."""
 
     def __init__(self, directory: Path, body: Body, skip: int) -> None:
         self._body, self._skip = body, skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 from auditlog_local.clickhouse.errors import INCORRECT_DATA, UNKNOWN_TYPE_OF_QUERY, EngineError
 from auditlog_local.clickhouse.tokens import Token, quote_string, tokens
@@ -69,10 +70,7 @@ def read_statement(text: bytes) -> Statement:
     if first.is_word(b"INSERT"):
         return _read_insert(text, first.start)
     found = list(tokens(text))
-    if any(
-        a.is_word(b"INTO") and b.is_word(b"OUTFILE") and a.depth == 0
-        for a, b in zip(found, found[1:], strict=False)
-    ):
+    if any(a.is_word(b"INTO") and b.is_word(b"OUTFILE") and a.depth == 0 for a, b in pairwise(found)):
         raise EngineError(UNKNOWN_TYPE_OF_QUERY, "INTO OUTFILE is not allowed")
     if not first.is_word(*_STREAMED):
         temporary = first.is_word(b"CREATE") and len(found) > 1 and found[1].is_word(b"TEMPORARY", b"OR")
@@ -153,7 +151,7 @@ def _read_insert_select(text: bytes, start: int) -> Statement:
 
 
 def _data_start(text: bytes, position: int) -> int:
-    """Where data starts behind ``FORMAT name``: after blanks and at most one line break, as ClickHouse reads it."""
+    """Where data starts behind ``FORMAT name``: after blanks and one line break, as ClickHouse reads it."""
     while text[position : position + 1] in (b" ", b"\t", b"\f"):
         position += 1
     if text[position : position + 1] == b";":

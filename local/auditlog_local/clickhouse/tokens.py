@@ -28,7 +28,7 @@ _CLOSING = frozenset((b")", b"]", b"}"))
 
 
 class Token(NamedTuple):
-    """One token: its kind (string, quoted, heredoc, word, number or symbol), text, place and depth in brackets."""
+    """One token: kind (string, quoted, heredoc, word, number, symbol), text, place, depth in brackets."""
 
     kind: str
     text: bytes
@@ -46,7 +46,7 @@ class Token(NamedTuple):
 
 
 def tokens(sql: bytes, start: int = 0) -> Iterator[Token]:
-    """The tokens of ``sql`` from ``start`` on, lazily; an opening and its closing bracket have the outer depth."""
+    """The tokens of ``sql`` from ``start`` on, lazily; both brackets of a pair have the outer depth."""
     depth = 0
     position = start
     while (match := _PATTERN.match(sql, position)) is not None:
