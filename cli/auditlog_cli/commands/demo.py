@@ -1,0 +1,75 @@
+"""`auditlog demo`: a realistic day, from Kafka to ClickHouse."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditlog_cli import failures
+from auditlog_cli.addresses import CLICKHOUSE, KAFKA
+from auditlog_cli.options import DEFAULT_DATA_DIR
+from auditlog_cli.terminal import say
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            envvar="AUDITLOG_DATA_DIR",
+            help=f"Where the data stays; without it {DEFAULT_DATA_DIR} with --keep, else nowhere.",
+        ),
+    ] = None,
+) -> None:
+    """Play a day of a licensing vendor: 50,000 events, 20 accounts, all actions, 200 bad messages.
+
+    Starts a stack of its own, publishes, waits until all is stored, and shows what came out.
+    """
+    for variable in (KAFKA, CLICKHOUSE):
+        if variable in os.environ:
+            say(f"note: {variable} is set; the demo leaves it alone and uses a stack of its own")
+    with _directory(data_dir, keep) as directory:
+        adds_up = _play(directory, keep, stays=keep or data_dir is not None)
+    if not adds_up:
+        say("auditlog: the numbers do not add up, see above; please report it")
+        raise typer.Exit(failures.FAILURE)
+
+
+def _play(directory: Path, keep: bool, stays: bool) -> bool:
+    from auditlog_cli.demo.performance import Performance
+    from auditlog_cli.demo.report import write_what_to_try
+    from auditlog_cli.happenings import Happenings
+    from auditlog_cli.local_pipeline import LocalPipeline
+
+    happenings = Happenings()
+    with LocalPipeline(
+        directory, partitions=8, consumers=1, notice=happenings.notice, on_event=happenings.on_event
+    ) as pipeline:
+        performance = Performance(pipeline, happenings)
+        adds_up = performance.play()
+        write_what_to_try(directory, performance.license_id, keep)
+        say("")
+        if keep:
+            say(f"running, with its data in {directory}; Ctrl-C stops it")
+            pipeline.stack.wait()
+            say("stopping …")
+    if stays:
+        say(f"stopped; `auditlog up --data-dir {directory}` starts it again with its data")
+    return adds_up
+
+
+@contextmanager
+def _directory(data_dir: Path | None, keep: bool) -> Iterator[Path]:
+    """Yield where the data goes; a temporary directory is removed afterwards."""
+    if data_dir is not None or keep:
+        yield data_dir or DEFAULT_DATA_DIR
+        return
+    with tempfile.TemporaryDirectory(prefix="auditlog-demo-") as name:
+        yield Path(name)

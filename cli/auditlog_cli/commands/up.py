@@ -1,0 +1,60 @@
+"""`auditlog up`: everything on this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditlog_cli.addresses import CLICKHOUSE, KAFKA
+from auditlog_cli.options import DEFAULT_DATA_DIR, DataDir
+from auditlog_cli.own_name import data_dir_option, own_name
+from auditlog_cli.terminal import say
+
+if TYPE_CHECKING:
+    from auditlog_cli.local_pipeline import LocalPipeline
+
+
+def up(
+    partitions: Annotated[int, typer.Option(min=1, max=1024, help="Of the topics, when they are made.")] = 8,
+    consumers: Annotated[int, typer.Option(min=1, max=64, help="Consumer processes.")] = 1,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Start Kafka, ClickHouse and the consumer on this machine, until Ctrl-C.
+
+    What runs elsewhere is used instead: set AUDITLOG_KAFKA or AUDITLOG_CLICKHOUSE_URL. Data is kept.
+    """
+    from auditlog_cli.happenings import Happenings
+    from auditlog_cli.local_pipeline import LocalPipeline
+
+    happenings = Happenings()
+    with LocalPipeline(
+        data_dir,
+        partitions=partitions,
+        consumers=consumers,
+        notice=happenings.notice,
+        on_event=happenings.on_event,
+        kafka=os.environ.get(KAFKA),
+        clickhouse_url=os.environ.get(CLICKHOUSE),
+    ) as pipeline:
+        say("")
+        say(f"up after {happenings.seconds:.1f} s; data and logs are in {data_dir}; Ctrl-C stops everything")
+        say("")
+        _what_to_try(pipeline, data_dir)
+        pipeline.stack.wait()
+        say("stopping …")
+    say("stopped; nothing is lost, `auditlog up` goes on from here")
+
+
+def _what_to_try(pipeline: LocalPipeline, data_dir: Path) -> None:
+    name, option = own_name(), data_dir_option(data_dir)
+    say("try, in another terminal:")
+    say(f"  {name} catalog show license_reset --example | {name} publish -{option}")
+    say(f"  {name} events --account acc_1{option}")
+    say(f"  {name} doctor{option}")
+    say("for your own programs:")
+    for variable, value in pipeline.environment.items():
+        say(f"  export {variable}={shlex.quote(value)}")

@@ -1,0 +1,1 @@
+"""The demonstration: a realistic day of a software-licensing platform."""

@@ -1,0 +1,1 @@
+"""What `auditlog doctor` looks at."""

@@ -1,0 +1,116 @@
+"""An event as JSON that people and jq read: one object, `before` and `after` as values.
+
+    {"account_id": "acc_1", "action": "license_updated",
+     "entity": {"type": "license", "id": "lic_1", "name": "Pro seat"},
+     "actor": {"type": "platform_user", "id": "usr_7", "name": "Ada"},
+     "changes": [{"field": "seats", "before": 5, "after": 10}]}
+
+The keys are those of the Avro record; what is absent is left out. Only `changes` differ: an event holds
+before and after as JSON text, here they are the values themselves, and a missing key means absent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from auditlog_cli.moments import rfc3339
+
+if TYPE_CHECKING:
+    from auditlog_schemas.event import AuditEvent, Change
+    from auditlog_storage.stored_event import StoredEvent
+
+STORED_KEYS: Final = frozenset({"received_at", "kafka"})
+"""Keys that `stored_json` adds; reading an event skips them, so that output can be published again."""
+
+
+def event_json(event: AuditEvent) -> dict[str, Any]:
+    """Return the event as JSON-like data."""
+    whole = {
+        "event_id": str(event.event_id),
+        "account_id": event.account_id,
+        "occurred_at": rfc3339(event.occurred_at),
+        "action": event.action,
+        "action_version": event.action_version,
+        "entity": _present(event.entity),
+        "related": [_present(item) for item in event.related],
+        "source": dict(event.source),
+        "actor": _present(event.actor),
+        "context": _present(event.context),
+        "changes": [_change_json(change) for change in event.changes],
+        "metadata": dict(event.metadata),
+    }
+    return {name: value for name, value in whole.items() if value not in ([], {})}
+
+
+def stored_json(stored: StoredEvent) -> dict[str, Any]:
+    """Return a stored event as JSON-like data, with where it came from."""
+    return event_json(stored.event) | {
+        "received_at": rfc3339(stored.received_at),
+        "kafka": {
+            "topic_id": str(stored.topic_id),
+            "partition": stored.kafka_partition,
+            "offset": stored.kafka_offset,
+        },
+    }
+
+
+def parse_event(value: Mapping[str, Any]) -> AuditEvent:
+    """Return the event of JSON-like data; a missing id, time and source are filled in.
+
+    Raises:
+        InvalidEvent: a field is missing, unknown, of the wrong type or over its limit.
+    """
+    from auditlog_schemas.event import AuditEvent, new_event_id
+
+    fields = {name: item for name, item in value.items() if name not in STORED_KEYS}
+    fields.setdefault("event_id", str(new_event_id()))
+    fields.setdefault("occurred_at", datetime.now(UTC))
+    # Stands in until the producer writes its own.
+    fields.setdefault("source", {"service": "auditlog-cli", "instance_id": "none", "sequence": 0})
+    if isinstance(changes := fields.get("changes"), list):
+        fields["changes"] = [_change_text(change) for change in changes]
+    return AuditEvent.parse(fields)
+
+
+def json_value(text: str) -> Any:
+    """Return the value of JSON text; text that is not JSON stands for itself."""
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_exact_float)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _present(model: Any) -> dict[str, Any]:
+    return {name: value for name, value in dict(model).items() if value is not None}
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    sides = {"before": change.before, "after": change.after}
+    return {"field": change.field} | {
+        side: json_value(text) for side, text in sides.items() if text is not None
+    }
+
+
+def _change_text(change: Any) -> Any:
+    if not isinstance(change, dict):
+        return change
+    return {
+        name: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if name in ("before", "after")
+        else value
+        for name, value in change.items()
+    }
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _exact_float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text} is too large")
+    return value

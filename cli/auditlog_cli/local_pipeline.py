@@ -1,0 +1,114 @@
+"""The whole line on this machine: the local stack, the tables, the topics, the consumers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
+
+from auditlog_cli.addresses import CLICKHOUSE, KAFKA
+from auditlog_cli.catalog_source import configured_catalog
+
+if TYPE_CHECKING:
+    from auditlog_consumer.settings import ConsumerSettings
+    from auditlog_local.supervisor import ChildEvent
+    from auditlog_schemas.catalog import Catalog
+    from auditlog_storage.connection import Connection
+
+READY_SECONDS_MAX: Final = 30.0
+
+Notice: TypeAlias = Callable[[str, str], None]
+"""Told what became ready: its name, and where it answers or what it is."""
+
+
+class LocalPipeline:
+    """Starts everything in order and stops it again; use it as a context manager.
+
+    Args:
+        data_dir: of the local stack.
+        partitions: of the topics, when they are made.
+        consumers: how many consumer processes.
+        notice: told what became ready.
+        on_event: told what happens to child processes, see `auditlog_local.stack.Stack`.
+        kafka: of a Kafka that runs elsewhere; None starts one.
+        clickhouse_url: of a ClickHouse that runs elsewhere; None starts one.
+    """
+
+    settings: ConsumerSettings
+    connection: Connection
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        partitions: int,
+        consumers: int,
+        notice: Notice,
+        on_event: Callable[[ChildEvent], None],
+        kafka: str | None = None,
+        clickhouse_url: str | None = None,
+    ) -> None:
+        from auditlog_local.stack import Stack
+
+        self._partitions = partitions
+        self._consumers = consumers
+        self._notice = notice
+        self.stack = Stack(data_dir, kafka=kafka, clickhouse_url=clickhouse_url, on_event=on_event)
+
+    def __enter__(self) -> Self:
+        """Return when everything runs.
+
+        Raises:
+            ConfigError: a setting, a catalog file or the data directory.
+            BrokerUnavailable, StorageUnavailable: what runs elsewhere does not answer.
+            TerminalError: a process did not come up; the message ends with its last log lines.
+        """
+        # First of all: a wrong catalog should not cost the start of two servers.
+        catalog = configured_catalog()
+        self.stack.start()
+        try:
+            self._prepare(catalog)
+            for number in range(1, self._consumers + 1):
+                name = f"consumer-{number}"
+                self.stack.add_child(
+                    name, (sys.executable, "-m", "auditlog_cli", "consume"), self.environment
+                )
+            self._notice("consumer", f"{self._consumers} running" if self._consumers != 1 else "running")
+        except BaseException:
+            self.stack.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.connection.close()
+        self.stack.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which other processes find this pipeline."""
+        return {KAFKA: self.stack.kafka, CLICKHOUSE: self.stack.clickhouse_url}
+
+    def _prepare(self, catalog: Catalog) -> None:
+        """Make the tables and the topics."""
+        from auditlog_consumer.settings import ConsumerSettings
+        from auditlog_consumer.topics import Topics
+        from auditlog_storage.connection import Connection
+        from auditlog_storage.migrations import migrate
+        from auditlog_storage.settings import StorageSettings
+
+        self.connection = Connection(StorageSettings.load(url=self.stack.clickhouse_url))
+        self._notice("clickhouse", repr(self.connection.address))
+        self._notice("kafka", self.stack.kafka)
+        self.connection.wait_until_ready(READY_SECONDS_MAX)
+        report = migrate(self.connection, catalog)
+        made = f", {len(report.applied)} applied now" if report.applied else ""
+        self._notice("tables", f"version {report.version}{made}")
+        self.settings = ConsumerSettings.load(kafka=self.stack.kafka)
+        topics = Topics(self.settings.kafka, self.settings.kafka_config)
+        topics.ensure(self.settings.topic, self.settings.dead_topic, self._partitions)
+        found = topics.describe(self.settings.topic)
+        self._notice("topic", f"{found.name}, {found.partitions} partitions")
