@@ -84,7 +84,7 @@ def test_a_missing_topic_says_what_to_do(kafka_bootstrap: str, topic: str, parts
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[tuple[Child, str]]:
-    """A broker of this test's own, to be killed."""
+    """A broker of this test's own: to be killed, or to have the default topic."""
     node = remembered_node(tmp_path / "data")
     child = Child(kafka_child(tmp_path / "data", node), tmp_path)
     child.start()
@@ -145,18 +145,19 @@ def test_while_the_broker_is_away_the_buffer_fills_and_says_so(
     assert isinstance(caught.value.last_error, BrokerUnavailable)
 
 
-def test_the_example_runs(kafka_bootstrap: str, create_topic: CreateTopic, read: Read) -> None:
-    create_topic(kafka_bootstrap, "audit.events")
+def test_the_example_runs(broker: tuple[Child, str], create_topic: CreateTopic, read: Read) -> None:
+    _, bootstrap = broker
+    create_topic(bootstrap, "audit.events")
     example = Path(__file__).parents[2] / "examples" / "publish.py"
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(example), kafka_bootstrap],
+        [sys.executable, "-W", "error", str(example), bootstrap],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    [message] = read(kafka_bootstrap, "audit.events", 1)
+    [message] = read(bootstrap, "audit.events", 1)
     assert decoded(message.value() or b"").action == "license_reset"
     assert "audit.events" in done.stdout
 
