@@ -1,7 +1,7 @@
 """Apache Kafka 4.4.0 as a child process: one KRaft node, broker and controller in one.
 
-It listens on the loopback interface only. Its data stays in the data directory between runs, with its cluster id and its ports, so that clients find it
-again after a restart or a crash.
+It listens on the loopback interface only. Its data stays in the data directory between runs, with its cluster
+id and its ports, so that clients find it again after a restart or a crash.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _API_VERSIONS = 18
 _FORMAT_TIMEOUT_SECONDS = 60
 
 # What differs from Kafka's defaults, and why: `message.timestamp.type` because events are judged by the
-# broker's clock; no automatic topics because a mistyped name must fail; a short broker session because a broker
-# that was killed may register again only when its old session is over; the rest because one node is enough.
+# broker's clock; no automatic topics because a mistyped name must fail; a short broker session because a
+# broker that was killed may register again only when its old session is over; the rest because one node is
+# enough.
 _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",

@@ -147,7 +147,7 @@ class AccessStore:
             self._save()
 
     def add_grant(self, name: str, query: str) -> None:
-        """Append a GRANT or REVOKE (without its TO or FROM) to a user's list; a repeated one moves to the end."""
+        """Append a GRANT or REVOKE (without TO or FROM) to a user's list; a repeated one moves to its end."""
         user = self.get(name)
         opposite = query.startswith("REVOKE")
         later = [known for known in user.grants if known.startswith("REVOKE") != opposite]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +20,7 @@ from auditlog_local.clickhouse.body import Body
 from auditlog_local.clickhouse.codecs import Decoder
 from auditlog_local.clickhouse.engine import Engine
 from auditlog_local.clickhouse.errors import QUERY_IS_TOO_LARGE, EngineError
+from auditlog_local.clickhouse.feed import PIPE_BYTES, widen_pipe
 from auditlog_local.clickhouse.job import Job, Outcome
 from auditlog_local.clickhouse.request import QueryRequest, read_request
 from auditlog_local.clickhouse.response import Response
@@ -30,7 +30,6 @@ from auditlog_local.clickhouse.statement import Shape, Statement, read_statement
 
 _HEAD_BYTES = 1 << 20
 _STATEMENT_BYTES_MAX = 16 << 20
-_PIPE_BYTES = 1 << 20
 
 
 class QueryEndpoint:
@@ -50,7 +49,7 @@ class QueryEndpoint:
         self._pool = pool
         self._spool_dir = spool_dir
         self.sessions = SessionRegistry()
-        self._runner = Runner(engine, access, self.sessions, spool_dir)
+        self._runner = Runner(engine, access, self.sessions)
         self._jobs: set[Job] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +106,7 @@ class QueryEndpoint:
         asked = job.request
         with Body(self._spool_dir) as buffered:
             while asked.wait_end_of_query or buffered.size < asked.buffer_bytes:
-                piece = await reader.read(_PIPE_BYTES)
+                piece = await reader.read(PIPE_BYTES)
                 if not piece:
                     break
                 buffered.write(piece)
@@ -121,7 +120,7 @@ class QueryEndpoint:
                 await response.start(data_format, asked.response_coding, {})
             for piece in buffered.pieces():
                 await response.write(piece)
-        while piece := await reader.read(_PIPE_BYTES):
+        while piece := await reader.read(PIPE_BYTES):
             await response.write(piece)
         await asyncio.shield(running)
         await response.finish()
@@ -144,11 +143,9 @@ class QueryEndpoint:
 
 
 async def _pipe_reader(read_fd: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with suppress(OSError):
-            fcntl.fcntl(read_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    widen_pipe(read_fd)
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=_PIPE_BYTES)
+    reader = asyncio.StreamReader(limit=PIPE_BYTES)
     source = os.fdopen(read_fd, "rb", buffering=0)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
     return reader, transport

@@ -93,7 +93,12 @@ class EngineError(Exception):
         if not found or not digits.isdigit():
             return cls(UNKNOWN_EXCEPTION, text or type(raised).__name__)
         error = cls(int(digits), "")
-        error.text = "Code: " + rest.rstrip("\n")
+        text = "Code: " + rest.rstrip("\n")
+        # INFILE and OUTFILE wrap the engine's exception into itself.
+        repeated = f"Code: {digits}. DB::Exception: "
+        while text.startswith(repeated * 2):
+            text = text.removeprefix(repeated)
+        error.text = text
         error.args = (error.text,)
         return error
 

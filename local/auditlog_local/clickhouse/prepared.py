@@ -81,12 +81,12 @@ def _apply_user(connection: Connection, job: Job) -> None:
 def _apply_request(connection: Connection, job: Job) -> None:
     """Settings of the URL, `readonly` last, because nothing can be set after it; a GET only reads."""
     settings = dict(job.request.settings)
-    read_only = settings.pop("readonly", "0")
-    _set(connection, _assignments(settings))
     bound_by_user = job.user.settings.get("readonly", "0")
-    if read_only == "0" and job.request.read_only and bound_by_user == "0":
+    read_only = settings.pop("readonly", bound_by_user)
+    _set(connection, _assignments(settings))
+    if read_only == "0" and job.request.read_only:
         read_only = "2"
-    if read_only not in ("0", bound_by_user):
+    if read_only != bound_by_user:
         _set(connection, _assignments({"readonly": read_only}))
 
 

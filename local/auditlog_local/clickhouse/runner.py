@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from chdb.state.sqlitelike import Connection
@@ -22,12 +20,12 @@ from auditlog_local.clickhouse.errors import (
     SYNTAX_ERROR,
     EngineError,
 )
+from auditlog_local.clickhouse.feed import feed
 from auditlog_local.clickhouse.job import Job, Outcome
 from auditlog_local.clickhouse.prepared import prepared_connection
 from auditlog_local.clickhouse.request import QueryRequest
 from auditlog_local.clickhouse.sessions import SessionRegistry
 from auditlog_local.clickhouse.statement import Shape, Statement
-from auditlog_local.clickhouse.tokens import quote_identifier, quote_string
 
 
 class Runner:
@@ -37,16 +35,12 @@ class Runner:
         engine: the open engine.
         access: its users.
         sessions: the HTTP sessions.
-        spool_dir: a directory for temporary files.
     """
 
-    def __init__(
-        self, engine: Engine, access: AccessStore, sessions: SessionRegistry, spool_dir: Path
-    ) -> None:
+    def __init__(self, engine: Engine, access: AccessStore, sessions: SessionRegistry) -> None:
         self._engine = engine
         self._access = access
         self._sessions = sessions
-        self._spool_dir = spool_dir
 
     def admit(self, request: QueryRequest, user: User, statement: Statement) -> Job:
         """Check a statement against what its user may do at all.
@@ -119,12 +113,10 @@ class Runner:
                 sql = statement.with_output(f"/dev/fd/{output_fd}", request.default_format)
                 answer = connection.query(sql, "TabSeparated", params=request.params)  # type: ignore[arg-type]
                 return Outcome(b"", True, statement.format or request.default_format, _counts(answer))
-            case Shape.INSERT:
-                return self._insert(connection, job, body)
-            case Shape.INSERT_FROM_INPUT:
-                with self._as_file(body, statement.data_start) as path:
+            case Shape.INSERT | Shape.INSERT_FROM_INPUT:
+                with feed(body, statement.data_start) as path:
                     answer = connection.query(
-                        statement.with_input(path),  # type: ignore[arg-type]
+                        statement.with_data(path),  # type: ignore[arg-type]
                         "TabSeparated",
                         params=request.params,
                     )
@@ -138,55 +130,6 @@ class Runner:
                 result = bytes(answer.bytes())
                 answers = job.reads_only or bool(result)
                 return Outcome(result, answers, request.default_format, _counts(answer))
-
-    def _insert(self, connection: Connection, job: Job, body: Body) -> Outcome:
-        """Push the data into the engine piece by piece; it parses while more is pushed."""
-        for name, value in job.request.params.items():
-            setting = quote_identifier(f"param_{name}") + b" = " + quote_string(value)
-            connection.query((b"SET " + setting).decode(), "TabSeparated")
-        data_format = job.statement.format or "Values"
-        inserter = connection.send_insert(job.statement.sql.decode("utf-8", "surrogateescape"), data_format)
-        try:
-            for piece in body.pieces(job.statement.data_start):
-                if job.cancelled.is_set():
-                    raise EngineError(QUERY_WAS_CANCELLED, "Query was cancelled.")
-                inserter.append(piece)  # type: ignore[no-untyped-call]
-            written = inserter.finish()
-        except BaseException:
-            inserter.cancel()  # type: ignore[no-untyped-call]
-            raise
-        rows, size = str(written.rows_written), str(written.bytes_written)
-        summary = {
-            "read_rows": rows,
-            "read_bytes": size,
-            "written_rows": rows,
-            "written_bytes": size,
-            "total_rows_to_read": "0",
-            "result_rows": rows,
-            "result_bytes": size,
-            "elapsed_ns": str(int(written.elapsed * 1e9)),
-        }
-        return Outcome(b"", False, job.request.default_format, summary)
-
-    def _as_file(self, body: Body, skip: int) -> _TemporaryCopy:
-        return _TemporaryCopy(self._spool_dir, body, skip)
-
-
-class _TemporaryCopy:
-    """The data of ``INSERT ... SELECT ... FROM input(...)`` as a file: chDB gives `input()` nothing to read."""
-
-    def __init__(self, directory: Path, body: Body, skip: int) -> None:
-        self._body, self._skip = body, skip
-        self._file = tempfile.NamedTemporaryFile(prefix="input-", dir=directory)  # noqa: SIM115 (closed in __exit__)
-
-    def __enter__(self) -> str:
-        for piece in self._body.pieces(self._skip):
-            self._file.write(piece)
-        self._file.flush()
-        return str(Path(self._file.name).resolve())
-
-    def __exit__(self, *raised: object) -> None:
-        self._file.close()
 
 
 def _counts(answer: Any) -> dict[str, str]:

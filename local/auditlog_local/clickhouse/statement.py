@@ -30,7 +30,8 @@ class Statement:
         sql: the statement; for INSERT and INSERT_FROM_INPUT without its FORMAT or VALUES and the data.
         format: the format named by the statement; for an INSERT its data's format; None when none is named.
         data_start: where an INSERT's inline data starts in the text the statement was read from.
-        select_end: for a SELECT, where ``INTO OUTFILE`` belongs in ``sql``.
+        select_end: where ``INTO OUTFILE`` (of a SELECT) or ``FROM INFILE`` (of an INSERT) belongs in ``sql``.
+        input_call: for INSERT_FROM_INPUT, where ``input(`` starts and ends in ``sql``.
     """
 
     shape: Shape
@@ -50,12 +51,21 @@ class Statement:
             tail = b"FORMAT " + default_format.encode()
         return head + clause + tail
 
-    def with_input(self, path: str) -> bytes:
-        """The INSERT with ``input('structure')`` replaced by ``file(path, format, 'structure')``."""
-        start, after_bracket = self.input_call
-        data_format = self.format or "Values"
-        call = b"file(" + quote_string(path) + b", " + quote_string(data_format) + b", "
-        return self.sql[:start] + call + self.sql[after_bracket:]
+    def with_data(self, path: str) -> bytes:
+        """The INSERT with its data read from ``path``.
+
+        By ``FROM INFILE``, or with ``input('structure')`` replaced by ``file(path, format, 'structure')``
+        since chDB gives ``input()`` nothing to read.
+        """
+        data_format = (self.format or "Values").encode()
+        quoted = quote_string(path)
+        if self.shape is Shape.INSERT_FROM_INPUT:
+            start, after_bracket = self.input_call
+            call = b"file(" + quoted + b", '" + data_format + b"', "
+            return self.sql[:start] + call + self.sql[after_bracket:]
+        head, tail = self.sql[: self.select_end], self.sql[self.select_end :]
+        clause = b"\nFROM INFILE " + quoted + b" COMPRESSION 'none' "
+        return head + clause + tail + b"\nFORMAT " + data_format
 
 
 def read_statement(text: bytes) -> Statement:
@@ -104,6 +114,7 @@ def _trailing_format(found: list[Token]) -> tuple[Token, Token] | None:
 
 def _read_insert(text: bytes, start: int) -> Statement:
     previous: Token | None = None
+    settings_start: int | None = None
     scanned = tokens(text, start)
     for index, token in enumerate(scanned):
         opens_select = previous is not None and previous.is_symbol(b"(") and token.depth == 1
@@ -111,19 +122,25 @@ def _read_insert(text: bytes, start: int) -> Statement:
             return _read_insert_select(text, start)
         if token.depth == 0 and index > 1 and previous is not None:
             if token.is_word(b"VALUES") and not previous.is_word(b"INTO", b"TABLE"):
-                return Statement(Shape.INSERT, text[: token.start], "Values", token.end)
+                return _insert(text[: token.start], "Values", token.end, settings_start)
             if token.is_word(b"FORMAT") and not previous.is_word(b"INTO", b"TABLE"):
                 name = next(scanned, None)
                 if name is None or name.kind != "word":
                     raise EngineError(INCORRECT_DATA, "FORMAT of the INSERT names no format")
-                return Statement(
-                    Shape.INSERT, text[: token.start], name.text.decode(), _data_start(text, name.end)
-                )
+                data_start = _data_start(text, name.end)
+                return _insert(text[: token.start], name.text.decode(), data_start, settings_start)
+            if token.is_word(b"SETTINGS") and not previous.is_word(b"INTO", b"TABLE"):
+                settings_start = token.start
             if token.is_word(b"INFILE") and previous.is_word(b"FROM"):
                 raise EngineError(UNKNOWN_TYPE_OF_QUERY, "FROM INFILE is not allowed")
         previous = token
     stripped = text.rstrip().removesuffix(b";")
-    return Statement(Shape.INSERT, stripped, None, len(text))
+    return _insert(stripped, None, len(text), settings_start)
+
+
+def _insert(sql: bytes, data_format: str | None, data_start: int, settings_start: int | None) -> Statement:
+    infile = len(sql) if settings_start is None else settings_start
+    return Statement(Shape.INSERT, sql, data_format, data_start, select_end=infile)
 
 
 def _read_insert_select(text: bytes, start: int) -> Statement:
