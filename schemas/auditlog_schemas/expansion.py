@@ -19,6 +19,8 @@ DEPTH_MAX: Final = 32
 """How deep types may lie inside each other."""
 TYPES_MAX: Final = 10_000
 """How many types a schema may have, a named one counted at each place that uses it."""
+UNION_BRANCHES_MAX: Final = 127
+"""As many as Arrow's unions can tell apart."""
 FIXED_BYTES_MAX: Final = 1 << 20
 _WRAPPINGS_MAX: Final = 4 * DEPTH_MAX
 
@@ -92,6 +94,8 @@ class _Expansion:
         expanded = [self.expand(branch, space, path, wrappings) for branch in branches]
         if not expanded or any(isinstance(branch, list) for branch in expanded):
             raise self._refusal(path, "a union needs branches, and none of them a union")
+        if len(expanded) > UNION_BRANCHES_MAX:
+            raise self._refusal(path, f"a union has at most {UNION_BRANCHES_MAX} branches")
         kinds = [branch.get("name", branch["type"]) for branch in expanded]
         if len(set(kinds)) < len(kinds):
             raise self._refusal(path, f"a union has two branches of one type: {', '.join(kinds)}")

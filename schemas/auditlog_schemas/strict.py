@@ -35,31 +35,35 @@ STRUCTURE_RULES: Final = (
 CONTENT_RULES: Final = ("bad_utf8", "bad_uuid", "duplicate_map_key")
 
 
-class _Cursor:
+class Cursor:
     """A position in one message. `zero_size_items_left` bounds items that take no bytes at all."""
 
     __slots__ = ("content_flaws", "data", "end", "pos", "start", "zero_size_items_left")
 
-    def __init__(self, data: bytes, start: int) -> None:
+    def __init__(self, data: bytes, start: int, end: int | None = None) -> None:
         self.data = data
         self.start = self.pos = start
-        self.end = len(data)
-        self.zero_size_items_left = len(data) - start
+        self.end = len(data) if end is None else end
+        self.zero_size_items_left = self.end - start
         self.content_flaws: dict[str, tuple[str, str]] = {}
 
     def fail(self, rule: str, path: str, detail: str) -> DecodeError:
+        """Return the error of a flaw found at this position."""
         return DecodeError(rule, path, f"{detail} at byte {self.pos}")
 
     def content_flaw(self, rule: str, path: str, detail: str) -> None:
+        """Note a flaw of content; it counts when the structure of the whole message is good."""
         self.content_flaws.setdefault(rule, (path, f"{detail} before byte {self.pos}"))
 
     def take(self, size: int, path: str) -> bytes:
+        """Pass `size` bytes and return them."""
         if size > self.end - self.pos:
             raise self.fail("truncated", path, f"needs {size} bytes, {self.end - self.pos} are left")
         self.pos += size
         return self.data[self.pos - size : self.pos]
 
     def long(self, path: str) -> int:
+        """Read a zig-zag number of at most 64 bits."""
         value = shift = 0
         while True:
             if self.pos >= self.end:
@@ -77,6 +81,7 @@ class _Cursor:
         return (value >> 1) ^ -(value & 1)
 
     def length(self, path: str) -> int:
+        """Read the length of something that has to lie in the message."""
         size = self.long(path)
         if size < 0:
             raise self.fail("negative_length", path, f"the length is {size}")
@@ -86,14 +91,14 @@ class _Cursor:
         return size
 
 
-_Reader: TypeAlias = Callable[[_Cursor], Any]
+Reader: TypeAlias = Callable[[Cursor], Any]
 
 
 class StrictDecoder:
     """Decodes single messages by one plan."""
 
     def __init__(self, plan: Node) -> None:
-        self._read = _reader(plan, "")
+        self._read = reader_of(plan, "")
 
     def decode(self, message: bytes, start: int = 0) -> Any:
         """Return the value encoded in ``message[start:]``, which must be exactly one value.
@@ -104,7 +109,7 @@ class StrictDecoder:
         Raises:
             DecodeError: with one of `STRUCTURE_RULES` or `CONTENT_RULES`, the field and the byte offset.
         """
-        cursor = _Cursor(message, start)
+        cursor = Cursor(message, start)
         value = self._read(cursor)
         if cursor.pos != cursor.end:
             raise cursor.fail("trailing_bytes", "", f"{cursor.end - cursor.pos} bytes follow the value")
@@ -114,7 +119,8 @@ class StrictDecoder:
         return value
 
 
-def _reader(node: Node, path: str) -> _Reader:
+def reader_of(node: Node, path: str) -> Reader:
+    """Return the function that reads one value of `node` at a cursor; `path` is for its errors."""
     match node:
         case Scalar():
             return _scalar(node, path)
@@ -132,8 +138,8 @@ def _reader(node: Node, path: str) -> _Reader:
             return _record(node, path)
 
 
-def _scalar(node: Scalar, path: str) -> _Reader:
-    readers: dict[str, _Reader] = {
+def _scalar(node: Scalar, path: str) -> Reader:
+    readers: dict[str, Reader] = {
         "null": lambda _: None,
         "boolean": lambda cursor: _boolean(cursor, path),
         "int": lambda cursor: _int(cursor, path),
@@ -151,27 +157,27 @@ def _scalar(node: Scalar, path: str) -> _Reader:
     return read
 
 
-def _bytes_or_string(node: Scalar, path: str) -> _Reader:
+def _bytes_or_string(node: Scalar, path: str) -> Reader:
     if node.type == "bytes":
         return lambda cursor: cursor.take(cursor.length(path), path)
     return _uuid(path) if node.logical == "uuid" else lambda cursor: _string(cursor, path)
 
 
-def _boolean(cursor: _Cursor, path: str) -> bool:
+def _boolean(cursor: Cursor, path: str) -> bool:
     byte = cursor.take(1, path)[0]
     if byte > 1:
         raise cursor.fail("bad_boolean", path, f"{byte} is neither 0 nor 1")
     return byte == 1
 
 
-def _int(cursor: _Cursor, path: str) -> int:
+def _int(cursor: Cursor, path: str) -> int:
     value = cursor.long(path)
     if not -(1 << 31) <= value < 1 << 31:
         raise cursor.fail("int_out_of_range", path, f"{value} does not fit 32 bits")
     return value
 
 
-def _string(cursor: _Cursor, path: str) -> str:
+def _string(cursor: Cursor, path: str) -> str:
     data = cursor.take(cursor.length(path), path)
     try:
         return data.decode("utf-8")
@@ -180,8 +186,8 @@ def _string(cursor: _Cursor, path: str) -> str:
         return ""
 
 
-def _uuid(path: str) -> _Reader:
-    def read(cursor: _Cursor) -> str:
+def _uuid(path: str) -> Reader:
+    def read(cursor: Cursor) -> str:
         text = _string(cursor, path)
         if not is_uuid(text):
             cursor.content_flaw("bad_uuid", path, f"{text[:40]!r} is not a UUID")
@@ -200,8 +206,8 @@ def is_uuid(text: str) -> bool:
         return False
 
 
-def _enum(node: Enum, path: str) -> _Reader:
-    def read(cursor: _Cursor) -> str:
+def _enum(node: Enum, path: str) -> Reader:
+    def read(cursor: Cursor) -> str:
         index = cursor.long(path)
         if not 0 <= index < len(node.mapping):
             known = len(node.mapping)
@@ -213,13 +219,13 @@ def _enum(node: Enum, path: str) -> _Reader:
     return read
 
 
-def _union(node: Union, path: str) -> _Reader:
-    branches = [None if branch is None else _reader(branch, path) for branch in node.branches]
+def _union(node: Union, path: str) -> Reader:
+    branches = [None if branch is None else reader_of(branch, path) for branch in node.branches]
     if not node.tagged:
         assert branches[0] is not None
         return branches[0]
 
-    def read(cursor: _Cursor) -> Any:
+    def read(cursor: Cursor) -> Any:
         index = cursor.long(path)
         if not 0 <= index < len(branches):
             known = len(branches)
@@ -232,11 +238,11 @@ def _union(node: Union, path: str) -> _Reader:
     return read
 
 
-def _record(node: Record, path: str) -> _Reader:
-    steps = [(step.name, _reader(step.node, _below(path, step.name))) for step in node.steps]
+def _record(node: Record, path: str) -> Reader:
+    steps = [(step.name, reader_of(step.node, _below(path, step.name))) for step in node.steps]
     defaults = [(default.name, StrictDecoder(default.node).decode(default.wire)) for default in node.defaults]
 
-    def read(cursor: _Cursor) -> dict[str | None, Any]:
+    def read(cursor: Cursor) -> dict[str | None, Any]:
         values = {name: reader(cursor) for name, reader in steps}
         for name, value in defaults:
             values[name] = deepcopy(value)
@@ -245,23 +251,23 @@ def _record(node: Record, path: str) -> _Reader:
     return read
 
 
-def _array(items: Node, path: str) -> _Reader:
-    read_item = _reader(items, f"{path}[]")
+def _array(items: Node, path: str) -> Reader:
+    read_item = reader_of(items, f"{path}[]")
     size_min = wire_bytes_min(items)
 
-    def read(cursor: _Cursor) -> list[Any]:
+    def read(cursor: Cursor) -> list[Any]:
         values: list[Any] = []
-        _blocks(cursor, path, size_min, lambda: values.append(read_item(cursor)))
+        read_blocks(cursor, path, size_min, lambda: values.append(read_item(cursor)))
         return values
 
     return read
 
 
-def _map(values: Node, path: str) -> _Reader:
-    read_value = _reader(values, f"{path}{{value}}")
+def _map(values: Node, path: str) -> Reader:
+    read_value = reader_of(values, f"{path}{{value}}")
     key_path = f"{path}{{key}}"
 
-    def read(cursor: _Cursor) -> dict[str, Any]:
+    def read(cursor: Cursor) -> dict[str, Any]:
         entries: dict[str, Any] = {}
 
         def read_entry() -> None:
@@ -270,13 +276,13 @@ def _map(values: Node, path: str) -> _Reader:
                 cursor.content_flaw("duplicate_map_key", path, f"the key {key[:40]!r} stands twice")
             entries[key] = read_value(cursor)
 
-        _blocks(cursor, path, 1 + wire_bytes_min(values), read_entry)
+        read_blocks(cursor, path, 1 + wire_bytes_min(values), read_entry)
         return entries
 
     return read
 
 
-def _blocks(cursor: _Cursor, path: str, size_min: int, read_item: Callable[[], None]) -> None:
+def read_blocks(cursor: Cursor, path: str, size_min: int, read_item: Callable[[], None]) -> None:
     """Read the blocks of an array or map; a negative count is followed by the block's size in bytes."""
     while count := cursor.long(path):
         block_end = None
@@ -284,14 +290,21 @@ def _blocks(cursor: _Cursor, path: str, size_min: int, read_item: Callable[[], N
             count = -count
             block_end = cursor.length(path) + cursor.pos
         _require_room(cursor, path, count, size_min)
-        for _ in range(count):
-            read_item()
-        if block_end is not None and cursor.pos != block_end:
-            found = f"the block ends {cursor.pos - block_end:+} bytes from where its size says"
-            raise cursor.fail("block_size_mismatch", path, found)
+        read_items(cursor, path, count, block_end, read_item)
 
 
-def _require_room(cursor: _Cursor, path: str, count: int, size_min: int) -> None:
+def read_items(
+    cursor: Cursor, path: str, count: int, block_end: int | None, read_item: Callable[[], None]
+) -> None:
+    """Read the items of one block; `block_end` is where its size, if it has one, says that it ends."""
+    for _ in range(count):
+        read_item()
+    if block_end is not None and cursor.pos != block_end:
+        found = f"the block ends {cursor.pos - block_end:+} bytes from where its size says"
+        raise cursor.fail("block_size_mismatch", path, found)
+
+
+def _require_room(cursor: Cursor, path: str, count: int, size_min: int) -> None:
     """Refuse a count that the rest of the message cannot hold, before any work is done for it."""
     if count * size_min > cursor.end - cursor.pos:
         left = cursor.end - cursor.pos
