@@ -51,4 +51,4 @@ class Happenings:
             return
         from rich.text import Text
 
-        notes_console().print(Text(mark, style=colour) + Text(f" {inert(text)}"), soft_wrap=True)
+        notes_console().print(Text.assemble((mark, colour), f" {inert(text)}"), soft_wrap=True)

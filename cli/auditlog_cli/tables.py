@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditlog_cli.inert import inert
 from auditlog_cli.terminal import data_console, is_terminal, write
@@ -12,7 +12,8 @@ from auditlog_cli.terminal import data_console, is_terminal, write
 if TYPE_CHECKING:
     from rich.table import Table
 
-GAP = "  "
+GAP: Final = "  "
+WIDE: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Column:
         right: aligned to the right, for numbers.
         width: in characters, when it must be the same from page to page; 0 fits the content.
         whole: never wrapped on a terminal.
+        wide: left out on a terminal with fewer than `WIDE` columns.
     """
 
     title: str
@@ -32,13 +34,17 @@ class Column:
     right: bool = False
     width: int = 0
     whole: bool = False
+    wide: bool = False
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], heading: bool = True) -> None:
     """Write rows; `heading` is False for the further pages of one table."""
     cells = [[inert(cell) for cell in row] for row in rows]
     if is_terminal():
-        data_console().print(_rich_table(columns, cells, heading))
+        console = data_console()
+        shown = [index for index, column in enumerate(columns) if console.width >= WIDE or not column.wide]
+        kept = [[row[index] for index in shown] for row in cells]
+        console.print(_rich_table([columns[index] for index in shown], kept, heading))
         return
     if heading:
         cells.insert(0, [column.title.upper() for column in columns])

@@ -13,6 +13,7 @@ from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import WriterSchemas
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.event import AuditEvent
+from auditlog_schemas.rules import require_limits
 
 END = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
 CATALOG = load_catalog()
@@ -40,6 +41,7 @@ def test_the_day_is_complete(day: tuple[Day, list[AuditEvent]]) -> None:
 def test_every_event_is_valid_and_of_the_last_24_hours(day: tuple[Day, list[AuditEvent]]) -> None:
     _, events = day
     for event in events:
+        require_limits(event.to_record())
         CATALOG.check(event.to_record())
         assert "?" not in CATALOG.sentence(event)
     times = [event.occurred_at for event in events]

@@ -59,6 +59,8 @@ def summary(report: Report) -> str:
     counts += f", {report.duplicates:,} duplicates" if report.duplicates else ""
     counts += f", {report.absent:,} offsets without a message" if report.absent else ""
     ranges = f"{report.ranges:,} {'range' if report.ranges == 1 else 'ranges'} of offsets"
+    if not report.ranges:
+        return "ok: nothing is recorded here yet"
     if report.ok:
         return f"ok: {ranges} add up: {counts}"
     errors = sum(finding.severity == "error" for finding in report.findings)

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from auditlog_schemas.errors import ConfigError, NotFound
+from auditlog_schemas.errors import ConfigError, InvalidEvent, NotFound
 
 from auditlog_cli.addresses import consumer_settings
 from auditlog_cli.inert import shortened
@@ -79,7 +79,7 @@ def show(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Show one dead letter with its reason and its bytes."""
+    """Show one dead letter: its reason, and its event or, if that cannot be read, its bytes."""
     from auditlog_consumer.dead_letter_log import DeadLetterLog
 
     found = DeadLetterLog(consumer_settings(data_dir)).find(letter)
@@ -89,7 +89,7 @@ def show(
         write_json(_as_json(found))
         return
     facts = {
-        "reason": f"{found.reason} ({found.rule})",
+        "reason": found.rule if found.rule == found.reason else f"{found.reason}: {found.rule}",
         "field": found.field or "the message as a whole",
         "detail": found.detail,
         "source": f"{found.source_topic}, partition {found.source_partition}, offset {found.source_offset}",
@@ -102,6 +102,10 @@ def show(
     for name, value in facts.items():
         write(f"  {name:<9} {value}")
     write()
+    event = _decoded(found.body)
+    if event is not None:
+        write_json(event)
+        return
     for line in _dump(found.body):
         write(line)
 
@@ -123,9 +127,11 @@ def replay(
     log = DeadLetterLog(settings)
     chosen = list(_chosen(log.read(), letters)) if letters else _of_rule(log.read(), rule)
     done = log.replay(chosen, build_judge(settings))
+    before = (
+        f", {done.already_replayed:,} left that were published again before" if done.already_replayed else ""
+    )
     write(
-        f"{done.replayed:,} published again, {done.still_rejected:,} left: rejected by today's rules too, "
-        f"{done.already_replayed:,} left: published again before"
+        f"{done.replayed:,} published again, {done.still_rejected:,} left that today's rules reject too{before}"
     )
     if done.still_rejected and not done.replayed:
         say(
@@ -186,6 +192,20 @@ def _base64(data: bytes | None) -> str | None:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
+
+
+def _decoded(body: bytes | None) -> dict[str, Any] | None:
+    """Return the event in a message, if it has the built-in schema and can be read at all."""
+    from auditlog_schemas.codec import MessageDecoder, WriterSchemas
+    from auditlog_schemas.event import AuditEvent
+
+    from auditlog_cli.event_json import event_json
+
+    try:
+        return event_json(AuditEvent.from_record(MessageDecoder(WriterSchemas()).decode(body)))
+    except (InvalidEvent, ValueError, OverflowError):
+        # Not an event, or one whose time no calendar has.
+        return None
 
 
 def _dump(body: bytes | None) -> Iterator[str]:

@@ -19,6 +19,7 @@ from auditlog_cli.terminal import say
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+    events: Annotated[int, typer.Option(min=1_000, help="How many events the day has.")] = 50_000,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -36,23 +37,24 @@ def demo(
         if variable in os.environ:
             say(f"note: {variable} is set; the demo leaves it alone and uses a stack of its own")
     with _directory(data_dir, keep) as directory:
-        adds_up = _play(directory, keep, stays=keep or data_dir is not None)
+        adds_up = _play(directory, events, keep, stays=keep or data_dir is not None)
     if not adds_up:
         say("auditlog: the numbers do not add up, see above; please report it")
         raise typer.Exit(failures.FAILURE)
 
 
-def _play(directory: Path, keep: bool, stays: bool) -> bool:
+def _play(directory: Path, events: int, keep: bool, stays: bool) -> bool:
     from auditlog_cli.demo.performance import Performance
     from auditlog_cli.demo.report import write_what_to_try
     from auditlog_cli.happenings import Happenings
     from auditlog_cli.local_pipeline import LocalPipeline
+    from auditlog_cli.own_name import data_dir_option, own_name
 
     happenings = Happenings()
     with LocalPipeline(
         directory, partitions=8, consumers=1, notice=happenings.notice, on_event=happenings.on_event
     ) as pipeline:
-        performance = Performance(pipeline, happenings)
+        performance = Performance(pipeline, happenings, events)
         adds_up = performance.play()
         write_what_to_try(directory, performance.license_id, keep)
         say("")
@@ -61,7 +63,7 @@ def _play(directory: Path, keep: bool, stays: bool) -> bool:
             pipeline.stack.wait()
             say("stopping …")
     if stays:
-        say(f"stopped; `auditlog up --data-dir {directory}` starts it again with its data")
+        say(f"stopped; `{own_name()} up{data_dir_option(directory)}` starts it again with its data")
     return adds_up
 
 

@@ -49,6 +49,6 @@ def _write(diagnosis: Diagnosis) -> None:
     from rich.text import Text
 
     console = data_console()
-    console.print(Text(f"{mark} ", style=colour) + Text(inert(lines[0])))
+    console.print(Text.assemble((mark, colour), f" {inert(lines[0])}"))
     for line in lines[1:]:
         console.print(Text(inert(f"  {line}"), style="bold"))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = (
     Column("Time (UTC)", "dim", width=20, whole=True),
-    Column("Action", "cyan", width=20),
+    Column("Action", "cyan", width=20, wide=True),
     Column("What happened", width=36),
     Column("Changes", "dim"),
 )

@@ -46,7 +46,7 @@ def up(
         _what_to_try(pipeline, data_dir)
         pipeline.stack.wait()
         say("stopping …")
-    say("stopped; nothing is lost, `auditlog up` goes on from here")
+    say(f"stopped; `{own_name()} up{data_dir_option(data_dir)}` goes on from here")
 
 
 def _what_to_try(pipeline: LocalPipeline, data_dir: Path) -> None:

@@ -11,7 +11,7 @@ from auditlog_schemas.errors import StorageUnavailable
 
 from auditlog_cli.catalog_source import configured_catalog
 from auditlog_cli.demo.bad_messages import Spoiler
-from auditlog_cli.demo.day import EVENTS, Day
+from auditlog_cli.demo.day import Day
 from auditlog_cli.demo.publication import Published, publish_day
 from auditlog_cli.demo.report import write_busiest_actions, write_result, write_story
 from auditlog_cli.demo.result import result_of, stored_events
@@ -28,7 +28,7 @@ CATCH_UP_SECONDS_MAX: Final = 120.0
 class Performance:
     """Publishes a day into a running pipeline, waits until it is stored, and writes what became of it."""
 
-    def __init__(self, pipeline: LocalPipeline, happenings: Happenings, events: int = EVENTS) -> None:
+    def __init__(self, pipeline: LocalPipeline, happenings: Happenings, events: int) -> None:
         self._pipeline = pipeline
         self._happenings = happenings
         self._day = Day(datetime.now(UTC), events)
