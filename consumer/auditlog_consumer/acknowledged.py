@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from auditlog_schemas.errors import BrokerUnavailable
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from auditlog_consumer.kafka_errors import translate
+from auditlog_schemas.errors import BrokerUnavailable
 
 ACKNOWLEDGED_SECONDS_MAX: Final = 30.0
 

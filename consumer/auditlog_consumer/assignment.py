@@ -6,11 +6,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditlog_storage.ledger import Range
-
 from auditlog_consumer.batch import Collector
 from auditlog_consumer.judge import Verdicts
 from auditlog_consumer.partition import Epoch, Partition
+from auditlog_storage.ledger import Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,9 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from auditlog_storage.connection import Connection
-
 from auditlog_consumer.dead_letter_log import DeadLetterLog
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_storage.connection import Connection
 
 RANGES_PER_QUERY: Final = 5_000
 

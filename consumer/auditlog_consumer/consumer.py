@@ -10,7 +10,6 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from auditlog_storage.ledger import Range
 
 from auditlog_consumer.assignment import Assigned, Judging, Storing
 from auditlog_consumer.batch import Batch, BatchLimits, Collector
@@ -21,6 +20,7 @@ from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
+from auditlog_storage.ledger import Range
 
 POLL_MESSAGES_MAX: Final = 10_000
 POLL_SECONDS: Final = 0.05
@@ -110,8 +110,10 @@ class Consumer:
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
                 assigned.collector.add(messages, now)
-        for number in polled.out_of_range & self._assigned.keys():
-            self._restart(number)
+        for number in polled.out_of_range:
+            # Before the start the position is a placeholder, which Kafka need not have.
+            if number in self._assigned and self._assigned[number].collector is not None:
+                self._restart(number)
         if polled.trouble and now - self._trouble_logged_seconds > TROUBLE_LOG_SECONDS:
             self._trouble_logged_seconds = now
             _log.warning("Kafka is away; waiting", error=str(polled.trouble[-1]))

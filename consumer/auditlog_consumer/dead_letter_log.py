@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from auditlog_schemas.errors import BrokerUnavailable, InvalidEvent
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_consumer.judge import Judge
 from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_schemas.errors import BrokerUnavailable, InvalidEvent
 
 REPLAYED_HEADER: Final = "replayed"
 """Marks a note on the dead-letter topic that says: the letter of this key was published again."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from auditlog_consumer.acknowledged import AcknowledgedWriter, Headers, Outgoing
+from auditlog_consumer.judge import Rejection
+from auditlog_consumer.partition import Partition
 from auditlog_schemas.errors import (
     DecodeError,
     FieldLimitExceeded,
@@ -15,10 +18,6 @@ from auditlog_schemas.errors import (
     UnknownAction,
     UnknownSchema,
 )
-
-from auditlog_consumer.acknowledged import AcknowledgedWriter, Headers, Outgoing
-from auditlog_consumer.judge import Rejection
-from auditlog_consumer.partition import Partition
 
 HEADER_BYTES_MAX: Final = 1_000
 

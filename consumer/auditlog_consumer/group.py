@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from auditlog_schemas.errors import TransientError
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from auditlog_consumer.batch import Message
 from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_schemas.errors import TransientError
 
 _OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
@@ -69,7 +69,10 @@ class GroupMember:
         """Join the group. The callbacks run inside `poll`; when they return, the change has happened."""
 
         def assigned(consumer: Any, given: list[TopicPartition]) -> None:
-            consumer.incremental_assign([TopicPartition(self._topic, tp.partition, 0) for tp in given])
+            # A placeholder that exists in every log; nothing is fetched from there.
+            consumer.incremental_assign(
+                [TopicPartition(self._topic, tp.partition, OFFSET_END) for tp in given]
+            )
             consumer.pause(given)
             on_assigned([tp.partition for tp in given])
 
@@ -105,7 +108,9 @@ class GroupMember:
 
     def start(self, partition: int, offset: int) -> None:
         """Read a partition from `offset` on."""
-        self._consumer.seek(TopicPartition(self._topic, partition, offset))
+        # Not by seek, which fails while librdkafka is still finding or has just lost the old position.
+        self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+        self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
         self.resume([partition])
 
     def pause(self, partitions: Iterable[int]) -> None:

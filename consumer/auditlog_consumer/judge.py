@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+from auditlog_consumer.batch import Batch, Message
+from auditlog_consumer.partition import Partition
+from auditlog_consumer.rows import Accepted, to_rows
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.codec import MessageDecoder, WriterSchemas
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.record import Record
 from auditlog_schemas.rules import require_limits, require_not_ahead
-
-from auditlog_consumer.batch import Batch, Message
-from auditlog_consumer.partition import Partition
-from auditlog_consumer.rows import Accepted, to_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from auditlog_schemas.errors import AuditError, BrokerUnavailable, ConfigError, TerminalError
 from confluent_kafka import KafkaError
+
+from auditlog_schemas.errors import AuditError, BrokerUnavailable, ConfigError, TerminalError
 
 _AWAY: Final = frozenset(
     {

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditlog_storage.connection import Connection
-from auditlog_storage.ledger import Ledger
-
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.topics import Topics
+from auditlog_storage.connection import Connection
+from auditlog_storage.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 import structlog
-from auditlog_schemas.errors import TransientError
 
 from auditlog_consumer.partition import Epoch
+from auditlog_schemas.errors import TransientError
 
 DELAY_SECONDS_MIN: Final = 0.2
 DELAY_SECONDS_MAX: Final = 5.0

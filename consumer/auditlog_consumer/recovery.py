@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
-from auditlog_schemas.errors import TerminalError
-from auditlog_storage.ledger import Ledger, Range
 
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.patience import persist
+from auditlog_schemas.errors import TerminalError
+from auditlog_storage.ledger import Ledger, Range
 
 _log = structlog.get_logger("auditlog.consumer")
 

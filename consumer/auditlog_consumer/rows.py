@@ -11,11 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-from auditlog_schemas.record import Record
-from auditlog_storage.tables import EVENT_ROWS
 
 from auditlog_consumer.account_bucket import account_bucket
 from auditlog_consumer.partition import Partition
+from auditlog_schemas.record import Record
+from auditlog_storage.tables import EVENT_ROWS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from auditlog_schemas.catalog_file import load_catalog
-from auditlog_schemas.codec import WriterSchemas
-from auditlog_schemas.errors import ConfigError
-from auditlog_storage.connection import Connection
-from auditlog_storage.ledger import Ledger
-from auditlog_storage.stored import StoredRows
-from auditlog_storage.writer import EventWriter
-
 from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DeadLetterSink
@@ -26,6 +18,13 @@ from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
 from auditlog_consumer.topics import TopicInfo, Topics
+from auditlog_schemas.catalog_file import load_catalog
+from auditlog_schemas.codec import WriterSchemas
+from auditlog_schemas.errors import ConfigError
+from auditlog_storage.connection import Connection
+from auditlog_storage.ledger import Ledger
+from auditlog_storage.stored import StoredRows
+from auditlog_storage.writer import EventWriter
 
 
 def consume(settings: ConsumerSettings, connection: Connection, stop: threading.Event) -> None:

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from auditlog_schemas.errors import ConfigError
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from auditlog_schemas.errors import ConfigError
 
 PREFIX: Final = "AUDITLOG_"
 DEAD_SUFFIX: Final = ".dead"

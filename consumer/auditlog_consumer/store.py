@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import structlog
-from auditlog_schemas.errors import TerminalError
-from auditlog_storage.ledger import Ledger, Range
-from auditlog_storage.stored import StoredRows
-from auditlog_storage.writer import EventWriter
 
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.judge import Verdicts
 from auditlog_consumer.partition import Epoch
 from auditlog_consumer.patience import persist
+from auditlog_schemas.errors import TerminalError
+from auditlog_storage.ledger import Ledger, Range
+from auditlog_storage.stored import StoredRows
+from auditlog_storage.writer import EventWriter
 
 TOKEN_STEPS: Final = 4
 """Tokens r0 to r3: a token that ClickHouse took without storing anything is never tried again."""

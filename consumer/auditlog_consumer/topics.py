@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from auditlog_schemas.errors import ConfigError
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
@@ -16,6 +16,7 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from auditlog_consumer.kafka_errors import translate
+from auditlog_schemas.errors import BrokerUnavailable, ConfigError
 
 PARTITIONS: Final = 8
 REQUEST_SECONDS_MAX: Final = 10.0
@@ -55,6 +56,7 @@ class Topics:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise translate(error.args[0], f"creating topic {name}") from error
+            self._wait_until_shown(name)
 
     def describe(self, topic: str) -> TopicInfo:
         """Return a topic's identity, size and timestamp type.
@@ -83,6 +85,18 @@ class Topics:
             partitions=len(found.partitions),
             timestamp_type=config["message.timestamp.type"].value,
         )
+
+    def _wait_until_shown(self, topic: str) -> None:
+        """Return when Kafka shows a topic that it has just made; brokers learn of it a little later."""
+        deadline = time.monotonic() + REQUEST_SECONDS_MAX
+        while True:
+            try:
+                self.describe(topic)
+                return
+            except ConfigError as error:
+                if time.monotonic() > deadline:
+                    raise BrokerUnavailable(f"Kafka made topic {topic} and does not show it") from error
+            time.sleep(0.05)
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset that Kafka still has of a partition, and the offset after the last one.

@@ -11,6 +11,10 @@ with AuditProducer("localhost:9092", service="licensing") as audit:
     )
 """
 
+from auditlog_producers.delivery import Delivered, DeliveryPending, EventsUndelivered, FailedDelivery
+from auditlog_producers.handle import PublishHandle
+from auditlog_producers.producer import AuditProducer
+from auditlog_producers.stats import ProducerStats
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.errors import (
@@ -24,11 +28,6 @@ from auditlog_schemas.errors import (
     TransientError,
 )
 from auditlog_schemas.event import Actor, AuditEvent, Change, Context, Entity, Source, new_event_id
-
-from auditlog_producers.delivery import Delivered, DeliveryPending, EventsUndelivered, FailedDelivery
-from auditlog_producers.handle import PublishHandle
-from auditlog_producers.producer import AuditProducer
-from auditlog_producers.stats import ProducerStats
 
 __all__ = [
     "Actor",

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from threading import Lock
 from uuid import UUID
 
-from auditlog_schemas.errors import AuditError
-
 from auditlog_producers.delivery import Delivered, DeliveryPending
+from auditlog_schemas.errors import AuditError
 
 
 class PublishHandle:

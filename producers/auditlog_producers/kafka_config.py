@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from auditlog_schemas.errors import ConfigError
-from auditlog_schemas.limits import ID_BYTES_MAX, MESSAGE_BYTES_MAX
-from auditlog_schemas.rules import CONTROL_CHARACTER
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from auditlog_producers.kafka_errors import translate
+from auditlog_schemas.errors import ConfigError
+from auditlog_schemas.limits import ID_BYTES_MAX, MESSAGE_BYTES_MAX
+from auditlog_schemas.rules import CONTROL_CHARACTER
 
 BUFFER_BYTES_MIN: Final = 4 * MESSAGE_BYTES_MAX
 TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")

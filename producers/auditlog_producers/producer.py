@@ -13,12 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from auditlog_schemas.catalog import Catalog
-from auditlog_schemas.catalog_file import load_catalog
-from auditlog_schemas.errors import AuditError, InvalidEvent
-from auditlog_schemas.event import Actor, AuditEvent, Change, Context, Entity, new_event_id
-from auditlog_schemas.record import Record
-
 from auditlog_producers import lifetime
 from auditlog_producers.checked_event import checked_record, decoded, encoded
 from auditlog_producers.delivery import EventsUndelivered, FailedDelivery
@@ -27,6 +21,11 @@ from auditlog_producers.kafka_config import Limits, require_identifier, require_
 from auditlog_producers.schema_id import SchemaId
 from auditlog_producers.sender import Sender
 from auditlog_producers.stats import ProducerStats
+from auditlog_schemas.catalog import Catalog
+from auditlog_schemas.catalog_file import load_catalog
+from auditlog_schemas.errors import AuditError, InvalidEvent
+from auditlog_schemas.event import Actor, AuditEvent, Change, Context, Entity, new_event_id
+from auditlog_schemas.record import Record
 
 if TYPE_CHECKING:
     from auditlog_schemas.registry import SchemaRegistry

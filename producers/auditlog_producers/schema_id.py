@@ -69,7 +69,7 @@ class SchemaId:
             self._stopped.wait(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
         if self._owned:
-            close_registry(self._registry)
+            self._registry.close()
 
     def _asked_once(self, pause: float) -> bool:
         """Tell whether the answer is final."""
@@ -104,9 +104,3 @@ def open_registry(url: str) -> SchemaRegistry:
             " pip install 'auditlog[registry]'"
         ) from error
     return SchemaRegistry(url)
-
-
-def close_registry(registry: SchemaRegistry) -> None:
-    """Close the registry client's connections."""
-    # SchemaRegistry has no close of its own, and open sockets would be reported as leaked.
-    registry._client.close()

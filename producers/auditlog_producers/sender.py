@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from auditlog_schemas.errors import AuditError, BufferFull, TerminalError
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message
 
 from auditlog_producers.delivery import Delivered, EventsUndelivered
@@ -19,6 +18,7 @@ from auditlog_producers.handle import PublishHandle
 from auditlog_producers.kafka_config import Limits, open_client
 from auditlog_producers.kafka_errors import translate
 from auditlog_producers.stats import ProducerStats, Tally
+from auditlog_schemas.errors import AuditError, BufferFull, TerminalError
 
 POLL_SECONDS: Final = 0.05
 """How long the poller sleeps in one call, and so how long `close` may wait for it."""

@@ -61,6 +61,10 @@ class SchemaRegistry:
         except Exception as error:
             raise self._unavailable(error) from error
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def _fetch(self, client: SchemaRegistryClient, schema_id: int) -> Schema | None:
         try:
             found = client.get_schema(schema_id)
@@ -82,7 +86,11 @@ class SchemaRegistry:
         Registries that keep their data in Kafka answer "unknown" to every id until they have read it back
         after a restart. Believing that would reject good messages.
         """
-        if self._known_id is not None and self._fetch(self._new_client(), self._known_id) is None:
+        if self._known_id is None:
+            return
+        with self._new_client() as client:
+            forgotten = self._fetch(client, self._known_id) is None
+        if forgotten:
             raise RegistryUnavailable(
                 f"schema registry {self._url} does not know id {self._known_id} any more, which it knew: "
                 "it is still starting, or has lost its data"

@@ -7,8 +7,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 import pyarrow as pa
-from auditlog_schemas.catalog import Catalog
 
+from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.table import quoted
 from auditlog_storage.tables import AUDIT_ACTIONS

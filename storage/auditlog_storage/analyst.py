@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from auditlog_schemas.errors import ConfigError, StorageRejected
-
 from auditlog_storage.connection import Connection
 from auditlog_storage.settings import ANALYST_PASSWORD
 from auditlog_storage.table import literal, quoted

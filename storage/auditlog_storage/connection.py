@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal, Self, cast
 
 import pyarrow as pa
-from auditlog_schemas.errors import StorageUnavailable
 from clickhouse_connect.driver.exceptions import Error
 from clickhouse_connect.driver.httpclient import HttpClient
 from clickhouse_connect.driver.httputil import get_pool_manager
 
+from auditlog_schemas.errors import StorageUnavailable
 from auditlog_storage.server_errors import translate
 from auditlog_storage.settings import StorageSettings
 from auditlog_storage.table import quoted

@@ -12,7 +12,6 @@ from typing import Final
 from uuid import UUID
 
 from auditlog_schemas.errors import BadFilter
-
 from auditlog_storage.filters import EventFilter
 
 # Version, microseconds since 1970, event id, digest; big-endian. 40 bytes are 54 characters of base64.

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import pyarrow as pa
+
 from auditlog_schemas.errors import StorageRejected, StorageUnavailable
 from auditlog_schemas.record import micros_of
-
 from auditlog_storage.connection import Connection
 from auditlog_storage.tables import AUDIT_RANGES
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
+
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.errors import ConfigError, TerminalError
-
 from auditlog_storage.actions import publish_actions
 from auditlog_storage.analyst import AnalystOutcome, ensure_analyst
 from auditlog_storage.connection import Connection

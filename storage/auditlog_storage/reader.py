@@ -11,7 +11,6 @@ from uuid import UUID
 
 from auditlog_schemas.errors import BadFilter, NotFound
 from auditlog_schemas.record import micros_of
-
 from auditlog_storage.connection import Connection
 from auditlog_storage.cursor import Position, decode_cursor, encode_cursor
 from auditlog_storage.filters import EventFilter, Item, check_account, moment

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from auditlog_schemas.errors import AuditError, ConfigError, StorageRejected, StorageUnavailable
 from clickhouse_connect.driver.exceptions import DatabaseError, Error, OperationalError, StreamFailureError
+
+from auditlog_schemas.errors import AuditError, ConfigError, StorageRejected, StorageUnavailable
 
 _OVERLOADED: Final = "it is overloaded"
 _NETWORK: Final = "its network failed"
@@ -96,10 +97,19 @@ def translate(error: Error, where: str) -> AuditError:
     code = error.code
     if code is None:
         if type(error) in (DatabaseError, OperationalError, StreamFailureError):
-            return StorageUnavailable(f"ClickHouse at {where} cannot be reached or did not answer: {text}")
+            reason = _first_cause(error) or text
+            return StorageUnavailable(f"ClickHouse at {where} cannot be reached or did not answer: {reason}")
         return StorageRejected(f"ClickHouse at {where} cannot be asked this: {text}")
     if code in RETRY:
         return StorageUnavailable(f"ClickHouse at {where} has to be tried again, {RETRY[code][1]}: {text}")
     if code in CONFIG:
         return ConfigError(f"ClickHouse at {where} refused: {text}; {CONFIG[code][1]}")
     return StorageRejected(f"ClickHouse at {where} refused: {text}{HINTS.get(code, '')}", code)
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return what the socket said, if anything: the layers above repeat the whole address with its values."""
+    cause = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    return "" if cause is error else f"{type(cause).__name__}: {cause}"[:_TEXT_MAX]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from auditlog_schemas.errors import ConfigError
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from auditlog_schemas.errors import ConfigError
 
 PREFIX: Final = "AUDITLOG_CLICKHOUSE_"
 ANALYST_PASSWORD: Final = "AUDITLOG_ANALYST_PASSWORD"  # noqa: S105 - the variable's name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from auditlog_consumer.account_bucket import account_bucket, murmur2
 
 

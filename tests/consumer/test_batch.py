@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from auditlog_consumer.batch import BatchLimits, Collector
-from auditlog_consumer.partition import Partition
 from hypothesis import given
 from hypothesis import strategies as st
+
+from auditlog_consumer.batch import BatchLimits, Collector
+from auditlog_consumer.partition import Partition
 
 PARTITION = Partition("audit.events", UUID(int=1), 3)
 

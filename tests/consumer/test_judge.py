@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
+
 from auditlog_consumer.batch import Batch
 from auditlog_consumer.dead_letters import headers, letter_key
 from auditlog_consumer.judge import Judge

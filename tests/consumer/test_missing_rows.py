@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pyarrow as pa
 import pytest
+
 from auditlog_consumer.partition import Partition
 from auditlog_consumer.rows import Accepted, to_rows
 from auditlog_consumer.store import missing_rows

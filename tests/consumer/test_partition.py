@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+
 from auditlog_consumer import patience
 from auditlog_consumer.partition import Epoch, EpochEnded
 from auditlog_consumer.patience import persist

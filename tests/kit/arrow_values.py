@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
+
 from auditlog_schemas.columnar_arrow import Column
 from auditlog_schemas.plan import Array, Map, Node, Record, Scalar, Union
 from auditlog_schemas.strict import is_uuid

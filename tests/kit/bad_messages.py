@@ -8,10 +8,10 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 import fastavro
+
 from auditlog_schemas import limits
 from auditlog_schemas.codec import EVENT_SCHEMA, SINGLE_OBJECT_HEADER_BYTES, encode
 from auditlog_schemas.record import Record, micros_of
-
 from kit.events import make_record
 
 _PARSED = fastavro.parse_schema(EVENT_SCHEMA)

@@ -6,13 +6,13 @@ from random import Random
 from typing import Any
 
 import numpy as np
+
 from auditlog_schemas.columnar import ColumnarDecoder, Decoded
 from auditlog_schemas.errors import DecodeError
 from auditlog_schemas.plan import Node
 from auditlog_schemas.resolution import resolve
 from auditlog_schemas.strict import StrictDecoder
 from auditlog_schemas.verdicts import VERDICTS
-
 from kit.arrow_values import comparable, values_of
 from kit.random_avro import RandomSchema, encode_random, later_version, mutated
 

@@ -6,9 +6,10 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
+from hypothesis import strategies as st
+
 from auditlog_schemas.event import Actor, AuditEvent, Change, Context, Entity, Source
 from auditlog_schemas.record import Record
-from hypothesis import strategies as st
 
 OCCURRED_MICROS = 1_760_000_000_123_456
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from auditlog_producers import Actor, AuditEvent, AuditProducer, Entity, Source, new_event_id
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from tests.producers.registry_server import RegistryServer, free_port
-
-MakeEvent: TypeAlias = Callable[..., AuditEvent]
-Read: TypeAlias = Callable[[str, str, int], list[Message]]
+from auditlog_producers import Actor, AuditEvent, AuditProducer, Entity, Source, new_event_id
+from kit.producing import MakeEvent, Read
+from kit.registry_server import RegistryServer, free_port
 
 
 @pytest.fixture(scope="session")

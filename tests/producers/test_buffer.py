@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+
 from auditlog_producers import AuditProducer, BufferFull, EventsUndelivered, FailedDelivery
 
 

@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
+
 from auditlog_producers import (
     AuditProducer,
     BrokerUnavailable,
@@ -18,7 +20,6 @@ from auditlog_producers import (
     FailedDelivery,
     TerminalError,
 )
-from confluent_kafka import KafkaError
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import sys
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
+
 from auditlog_producers import AuditError, AuditProducer, BrokerUnavailable, ConfigError, TerminalError
 from auditlog_producers.kafka_config import REFUSED
 from auditlog_producers.kafka_errors import TABLE, translate
-from confluent_kafka import KafkaError
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"kafka": " "}, "kafka: is empty"),

@@ -9,10 +9,10 @@ import threading
 from typing import Any
 
 import pytest
+
 from auditlog_producers import AuditProducer, TerminalError
 from auditlog_producers.checked_event import decoded
-
-from tests.producers.conftest import Read
+from kit.producing import Read
 
 PRELUDE = """
 import os, sys, time

@@ -10,8 +10,7 @@ from uuid import UUID
 from auditlog_producers import AuditEvent, AuditProducer, Change, Context, Entity, Source
 from auditlog_producers.checked_event import decoded
 from auditlog_schemas.codec import EVENT_FINGERPRINT
-
-from tests.producers.conftest import MakeEvent, Read
+from kit.producing import MakeEvent, Read
 
 
 def test_record_fills_in_id_time_and_source(

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
 from auditlog_local.child import Child
 from auditlog_local.kafka import kafka_child, remembered_node
 from auditlog_producers import (
@@ -23,11 +27,7 @@ from auditlog_producers import (
     PublishHandle,
 )
 from auditlog_producers.checked_event import decoded
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
-from tests.producers.conftest import Read
+from kit.producing import Read
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 

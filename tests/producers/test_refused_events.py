@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from auditlog_producers import (
     Actor,
     AuditEvent,
@@ -17,8 +18,7 @@ from auditlog_producers import (
     load_catalog,
 )
 from auditlog_schemas.errors import FieldLimitExceeded, UnknownAction
-
-from tests.producers.conftest import MakeEvent
+from kit.producing import MakeEvent
 
 UNCHECKED: list[tuple[dict[str, Any], str, str]] = [
     ({"account_id": ""}, "id_empty", "account_id"),

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import pytest
+
 from auditlog_producers import AuditProducer, BrokerUnavailable, ConfigError, RegistryUnavailable
 from auditlog_producers.schema_id import close_registry
 from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode
 from auditlog_schemas.errors import UnknownSchema
 from auditlog_schemas.registry import SchemaRegistry
-
-from tests.producers.conftest import MakeEvent, Read
-from tests.producers.registry_server import RegistryServer
+from kit.producing import MakeEvent, Read
+from kit.registry_server import RegistryServer
 
 OpenClient: TypeAlias = Callable[..., SchemaRegistry]
 
@@ -94,7 +94,6 @@ def test_an_unknown_id_is_none_and_the_message_is_refused(registry: SchemaRegist
 
 
 # The client that SchemaRegistry makes to ask without a cache is not closed.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_registry_that_lost_its_data_is_away_not_right(
     registry_server: RegistryServer, registry: SchemaRegistry
 ) -> None:

@@ -7,14 +7,14 @@ import inspect
 import re
 from pathlib import Path
 
-import auditlog_producers
 import pytest
+
+import auditlog_producers
 from auditlog_producers import AuditEvent, AuditProducer, Entity, load_catalog
 from auditlog_producers.kafka_config import REFUSED
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.catalog_file import _ActionEntry, _EntityTypeEntry
-
-from tests.producers.conftest import MakeEvent
+from kit.producing import MakeEvent
 
 ROOT = Path(__file__).parents[2]
 PUBLISHING = (ROOT / "docs" / "publishing.md").read_text("utf-8")

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from fastavro.schema import to_parsing_canonical_form
+
 from auditlog_producers import AuditEvent
 from auditlog_schemas import limits
 from auditlog_schemas.codec import EVENT_FINGERPRINT, EVENT_SCHEMA, encode
 from auditlog_schemas.rules import FIELD_RULES
 from auditlog_schemas.strict import CONTENT_RULES, STRUCTURE_RULES
-from fastavro.schema import to_parsing_canonical_form
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "wire-format.md").read_text("utf-8")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
+
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_storage.connection import Connection

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.event import AuditEvent, new_event_id
 from auditlog_storage.connection import Connection

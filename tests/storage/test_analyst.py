@@ -3,13 +3,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
+
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.errors import ConfigError
 from auditlog_storage.analyst import ensure_analyst
 from auditlog_storage.connection import Connection
 from auditlog_storage.migrations import migrate
 from auditlog_storage.reader import LogReader
-from pydantic import SecretStr
 from storage.analyst_login import PASSWORD, analyst_connection
 from storage.event_log import Log
 

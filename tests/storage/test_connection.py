@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pyarrow as pa
 import pytest
+
 from auditlog_schemas.errors import ConfigError, StorageRejected, StorageUnavailable
 from auditlog_storage.connection import Connection
 from auditlog_storage.settings import StorageSettings

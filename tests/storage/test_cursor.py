@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from auditlog_schemas.errors import BadFilter
 from auditlog_storage.cursor import Position, decode_cursor, encode_cursor
 from auditlog_storage.filters import EventFilter, Item
-from hypothesis import given
-from hypothesis import strategies as st
 
 POSITIONS = st.builds(Position, st.integers(-(2**63), 2**63 - 1), st.uuids())
 POSITION = Position(1_772_366_400_000_001, UUID("0199c3a8-7f00-7abc-8def-0123456789ab"))

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from auditlog_schemas.errors import BadFilter
-from auditlog_storage.filters import VALUES_MAX, EventFilter, Item
 from hypothesis import given
 from hypothesis import strategies as st
+
+from auditlog_schemas.errors import BadFilter
+from auditlog_storage.filters import VALUES_MAX, EventFilter, Item
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import auditlog_storage.ledger
 import pytest
+
+import auditlog_storage.ledger
 from auditlog_schemas.errors import StorageRejected
 from auditlog_storage.ledger import Gap, Ledger, Range
 from storage.event_log import Log

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 import pytest
+
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.errors import TerminalError
 from auditlog_storage.actions import action_rows

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from auditlog_schemas.event import AuditEvent
 from auditlog_storage.filters import EventFilter, Item
 from auditlog_storage.reader import Bar, LogReader
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from storage.event_log import Log, engine_order
 
 pytestmark = pytest.mark.integration

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1

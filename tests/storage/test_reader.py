@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from auditlog_schemas.errors import BadFilter, NotFound
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.reader import Bar, LogReader, Page

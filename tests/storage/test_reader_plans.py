@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pyarrow as pa
 import pytest
+
 from auditlog_schemas.errors import NotFound
 from auditlog_storage.reader import LogReader
 from storage.event_log import Log

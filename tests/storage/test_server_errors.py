@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from auditlog_schemas.errors import AuditError, ConfigError, StorageRejected, StorageUnavailable
-from auditlog_storage.connection import Connection
-from auditlog_storage.server_errors import CONFIG, HINTS, RETRY, translate
 from clickhouse_connect.driver.exceptions import (
     DatabaseError,
     DataError,
@@ -12,6 +9,10 @@ from clickhouse_connect.driver.exceptions import (
     ProgrammingError,
     StreamFailureError,
 )
+
+from auditlog_schemas.errors import AuditError, ConfigError, StorageRejected, StorageUnavailable
+from auditlog_storage.connection import Connection
+from auditlog_storage.server_errors import CONFIG, HINTS, RETRY, translate
 
 
 @pytest.mark.parametrize(

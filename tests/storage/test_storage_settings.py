@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from auditlog_schemas.errors import ConfigError
 from auditlog_storage.settings import Address, StorageSettings
 

@@ -4,6 +4,7 @@ from uuid import UUID, uuid4
 
 import pyarrow as pa
 import pytest
+
 from auditlog_storage import stored
 from auditlog_storage.stored import StoredRows
 from storage.event_log import Log

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pyarrow as pa
+
 from auditlog_storage.table import Column, Table, quoted
 from auditlog_storage.tables import AUDIT_EVENTS, AUDIT_RANGES, EVENT_ROWS
 

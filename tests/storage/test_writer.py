@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pytest
+
 from auditlog_schemas.errors import StorageRejected, StorageUnavailable
 from auditlog_storage.connection import Connection
 from auditlog_storage.settings import StorageSettings

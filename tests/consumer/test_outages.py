@@ -1,0 +1,135 @@
+"""Kafka and ClickHouse go away and come back under a running consumer: it waits, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auditlog_local.child import Child
+from auditlog_local.clickhouse_child import clickhouse_child
+from auditlog_local.kafka import kafka_child, remembered_node
+from auditlog_local.ports import free_ports
+from kit.events import make_event
+from kit.pipeline import Pipeline
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+OUTAGE_SECONDS = 20
+
+
+class Servers:
+    """A Kafka and a ClickHouse of this module's own, to be killed."""
+
+    def __init__(self, directory: Path) -> None:
+        (self.port,) = free_ports(1)
+        self.node = remembered_node(directory / "kafka")
+        self.kafka = Child(kafka_child(directory / "kafka", self.node), directory)
+        self.clickhouse = Child(clickhouse_child(directory / "clickhouse", self.port), directory)
+        for child in (self.kafka, self.clickhouse):
+            child.start()
+        for child in (self.kafka, self.clickhouse):
+            child.wait_ready()
+
+    def pipeline(self, database: str) -> Pipeline:
+        return Pipeline(self.node.bootstrap, f"http://127.0.0.1:{self.port}/{database}")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    started = Servers(tmp_path_factory.mktemp("outages"))
+    yield started
+    started.clickhouse.stop()
+    started.kafka.stop()
+
+
+@pytest.mark.parametrize("away", ["clickhouse", "kafka"])
+def test_an_outage_of_20_seconds_loses_nothing(servers: Servers, away: str) -> None:
+    pipeline = servers.pipeline(f"outage_{away}")
+    child: Child = getattr(servers, away)
+    events = [make_event(account_id=f"acc_{i % 20}") for i in range(2_000)]
+    with pipeline.running():
+        pipeline.publish(events[:1_000])
+        pipeline.wait_until_caught_up()
+        if away == "clickhouse":
+            pipeline.publish(events[1_000:1_500])
+        child.kill()
+        child.stop()
+        if away == "clickhouse":
+            pipeline.publish(events[1_500:])
+        time.sleep(OUTAGE_SECONDS)
+        child.start()
+        child.wait_ready()
+        if away == "kafka":
+            pipeline.publish(events[1_000:])
+        pipeline.wait_until_caught_up(90)
+    assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)
+    assert pipeline.check().accepted == 2_000
+    pipeline.close()
+
+
+def consumer_process(pipeline: Pipeline, port: int, log: Path) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "AUDITLOG_KAFKA": pipeline.settings.kafka,
+        "AUDITLOG_CLICKHOUSE_URL": f"http://127.0.0.1:{port}/{pipeline.connection.database}",
+        "AUDITLOG_TOPIC": pipeline.topic,
+        "AUDITLOG_GROUP": pipeline.settings.group,
+        "AUDITLOG_SESSION_TIMEOUT_SECONDS": "6",
+        "AUDITLOG_FLUSH_INTERVAL_SECONDS": "0.2",
+    }
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "auditlog_cli", "consume"], env=environment, stdout=out, stderr=out
+        )
+
+
+def test_a_consumer_that_is_killed_again_and_again_loses_and_doubles_nothing(
+    servers: Servers, tmp_path: Path
+) -> None:
+    pipeline = servers.pipeline("killed")
+    events = [make_event(account_id=f"acc_{i % 20}") for i in range(6_000)]
+    log = tmp_path / "consumer.log"
+    for part in range(6):
+        process = consumer_process(pipeline, servers.port, log)
+        pipeline.publish(events[part * 1_000 : part * 1_000 + 1_000])
+        time.sleep(1.5 + 0.3 * part)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    process = consumer_process(pipeline, servers.port, log)
+    try:
+        pipeline.wait_until_caught_up(60)
+    finally:
+        process.terminate()
+        process.wait(15)
+    assert process.returncode == 0, log.read_text()
+    assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)
+    assert pipeline.check().accepted == 6_000
+    pipeline.close()
+
+
+def test_sigterm_finishes_the_batch_under_way(servers: Servers, tmp_path: Path) -> None:
+    pipeline = servers.pipeline("stopped")
+    pipeline.publish([make_event() for _ in range(2_000)])
+    log = tmp_path / "consumer.log"
+    process = consumer_process(pipeline, servers.port, log)
+    deadline = time.monotonic() + 30
+    while b"started" not in log.read_bytes():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    process.terminate()
+    asked = time.monotonic()
+    assert process.wait(15) == 0, log.read_text()
+    assert time.monotonic() - asked < 10
+    report = pipeline.check()
+    assert len(pipeline.stored_ids()) == report.accepted, "rows without a ledger row"
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    assert pipeline.check().accepted == 2_000
+    pipeline.close()

@@ -1,0 +1,240 @@
+"""The whole line on real Kafka and the real engine: published is stored or dead-lettered, and recorded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from auditlog_consumer.check import check
+from auditlog_consumer.dead_letter_log import DeadLetterLog
+from auditlog_consumer.judge import Verdicts
+from auditlog_consumer.partition import Epoch
+from auditlog_consumer.service import build_judge, consume
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.store import BatchStore
+from auditlog_consumer.topics import Topics
+from auditlog_schemas.codec import encode
+from auditlog_schemas.errors import ConfigError, TerminalError
+from auditlog_storage.ledger import Ledger, Range
+from kit.bad_messages import bad_messages
+from kit.events import make_event, make_record
+from kit.pipeline import Pipeline
+
+pytestmark = pytest.mark.integration
+
+
+def test_good_and_bad_messages_are_all_accounted_for(pipeline: Pipeline) -> None:
+    events = [make_event(account_id=f"acc_{i % 5}") for i in range(500)]
+    bad = bad_messages()
+    pipeline.publish(events[:250])
+    pipeline.publish_raw([(b"acc_1", message.value) for message in bad])
+    with pipeline.running():
+        pipeline.publish(events[250:])
+        pipeline.wait_until_caught_up()
+    assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)
+    letters = pipeline.dead_letters()
+    assert sorted(letter.rule for letter in letters) == sorted(message.rule for message in bad)
+    assert sorted(letter.reason for letter in letters) == sorted(message.reason for message in bad)
+    assert {letter.body for letter in letters} == {message.value for message in bad}
+    assert {letter.source_key for letter in letters} == {b"acc_1"}
+    assert all(letter.catalog_version and not letter.replayed for letter in letters)
+    report = pipeline.check()
+    assert (report.accepted, report.rejected) == (500, len(bad))
+
+
+def test_a_restart_goes_on_where_the_ledger_ends(pipeline: Pipeline) -> None:
+    events = [make_event(account_id=f"acc_{i % 5}") for i in range(100)]
+    for part in (events[:40], events[40:]):
+        pipeline.publish(part)
+        with pipeline.running():
+            pipeline.wait_until_caught_up()
+    assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)
+    pipeline.check()
+
+
+def test_rows_stored_without_a_ledger_row_are_not_stored_again(pipeline: Pipeline) -> None:
+    """As after a crash between insert and ledger; the next batch has other bounds than the first one."""
+    events = [make_event() for _ in range(30)]
+    pipeline.publish(events[:20])
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    pipeline.connection.command("TRUNCATE TABLE audit_ranges")
+    pipeline.publish(events[20:])
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)
+    assert pipeline.check().accepted == 30
+
+
+def test_two_consumers_share_the_partitions(pipeline: Pipeline) -> None:
+    events = [make_event(account_id=f"acc_{i}") for i in range(300)]
+    with pipeline.running():
+        pipeline.publish(events[:100])
+        with pipeline.running():
+            pipeline.publish(events[100:200])
+            pipeline.wait_until_caught_up()
+        pipeline.publish(events[200:])
+        pipeline.wait_until_caught_up()
+    assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)
+    pipeline.check()
+
+
+def test_replay_publishes_what_the_catalog_accepts_now(pipeline: Pipeline, tmp_path: Path) -> None:
+    eaten = make_record(action="license_eaten")
+    pipeline.publish_raw([(b"acc_1", encode(eaten)), (b"acc_1", b"garbage")])
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    assert pipeline.stored_ids() == []
+    catalog = tmp_path / "more.toml"
+    catalog.write_text(
+        '[actions.license_eaten]\ngroup = "Licenses"\nentity_type = "license"\nkind = "deleted"\n'
+        'sentence = "{actor} ate license {entity}"\n'
+    )
+    extended = pipeline.settings.model_copy(update={"catalog": (catalog,)})
+    pipeline.settings = extended
+    log = DeadLetterLog(extended)
+    judge = build_judge(extended)
+    first = log.replay(log.read(), judge)
+    assert (first.replayed, first.still_rejected, first.already_replayed) == (1, 1, 0)
+    second = log.replay(log.read(), judge)
+    assert (second.replayed, second.still_rejected, second.already_replayed) == (0, 1, 1)
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    assert [str(stored) for stored in pipeline.stored_ids()] == [eaten["event_id"]]
+    assert {letter.rule: letter.replayed for letter in pipeline.dead_letters()} == {
+        "unknown_action": True,
+        "unknown_framing": False,
+    }
+    pipeline.check()
+
+
+def test_the_check_finds_what_is_missing_or_double(pipeline: Pipeline) -> None:
+    pipeline.publish([make_event() for _ in range(10)])
+    pipeline.publish_raw([(b"acc_1", b"garbage")])
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    pipeline.check()
+    run = pipeline.connection.command
+    run("INSERT INTO audit_events SELECT * FROM audit_events WHERE kafka_offset = 3")
+    run("DELETE FROM audit_events WHERE kafka_offset = 5")
+    report = check(pipeline.connection, pipeline.settings)
+    assert not report.ok
+    assert {(found.first_offset, found.message) for found in report.findings if "times" in found.message} == {
+        (3, "stored 2 times")
+    }
+    assert any("9 offsets are stored, the ledger says 10" in found.message for found in report.findings)
+
+
+def test_the_check_finds_gaps_and_missing_letters(pipeline: Pipeline) -> None:
+    topic_id = Topics(pipeline.settings.kafka).describe(pipeline.topic).topic_id
+    ledger = Ledger(pipeline.connection)
+    for first in (0, 10):
+        ledger.append(
+            Range(
+                topic=pipeline.topic,
+                topic_id=topic_id,
+                kafka_partition=0,
+                first_offset=first,
+                last_offset=first + 4,
+                accepted=0,
+                rejected=5,
+                duplicates=0,
+                absent=0,
+                consumer_group="g",
+                recorded_at=datetime.now(UTC),
+            )
+        )
+    messages = [found.message for found in check(pipeline.connection, pipeline.settings).findings]
+    assert "no range of the ledger covers these offsets" in messages
+    assert messages.count("0 dead letters are there, the ledger says 5") == 2
+
+
+def delete_records_before(pipeline: Pipeline, offset: int) -> None:
+    """Do to the one partition that is used what retention does in time."""
+    [number] = {row[0] for row in pipeline.connection.query_rows("SELECT kafka_partition FROM audit_events")}
+    admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
+    for future in admin.delete_records([TopicPartition(pipeline.topic, number, offset)]).values():
+        future.result(10)
+
+
+def test_retention_that_overtakes_a_stopped_consumer_is_recorded_as_lost(pipeline: Pipeline) -> None:
+    pipeline.publish([make_event() for _ in range(10)])
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    pipeline.publish([make_event() for _ in range(10)])
+    delete_records_before(pipeline, 15)
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    report = check(pipeline.connection, pipeline.settings)
+    assert (report.accepted, report.lost) == (15, 5)
+    [finding] = report.findings
+    assert (finding.first_offset, finding.last_offset) == (10, 14)
+    assert finding.message.startswith("lost")
+
+
+def test_retention_that_overtakes_a_running_consumer_is_recorded_as_lost(
+    kafka_bootstrap: str, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(kafka_bootstrap, fresh_database, buffered_bytes_max=1024)
+    pipeline.publish([make_event() for _ in range(10)])
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    stalled, storing, store = threading.Event(), threading.Event(), BatchStore.store
+
+    def stall(self: BatchStore, verdicts: Verdicts, epoch: Epoch) -> Range:
+        storing.set()
+        assert stalled.wait(30)
+        return store(self, verdicts, epoch)
+
+    monkeypatch.setattr(BatchStore, "store", stall)
+    with pipeline.running():
+        pipeline.publish([make_event() for _ in range(10)])
+        assert storing.wait(30)
+        time.sleep(0.5)  # The partition holds more than its share now, so it is paused.
+        pipeline.publish([make_event() for _ in range(10)])
+        delete_records_before(pipeline, 25)
+        stalled.set()
+        pipeline.wait_until_caught_up()
+    report = check(pipeline.connection, pipeline.settings)
+    assert report.accepted + report.lost == 30
+    assert report.lost == 5
+    pipeline.close()
+
+
+def test_a_log_that_ends_before_the_ledger_stops_the_consumer(pipeline: Pipeline) -> None:
+    topic_id = Topics(pipeline.settings.kafka).describe(pipeline.topic).topic_id
+    Ledger(pipeline.connection).append(
+        Range(
+            topic=pipeline.topic,
+            topic_id=topic_id,
+            kafka_partition=2,
+            first_offset=0,
+            last_offset=99,
+            accepted=100,
+            rejected=0,
+            duplicates=0,
+            absent=0,
+            consumer_group="g",
+            recorded_at=datetime.now(UTC),
+        )
+    )
+    with pytest.raises(TerminalError, match=r"/2: Kafka's log ends at offset 0, the ledger is at 100"):
+        consume(pipeline.settings, pipeline.connection, threading.Event())
+
+
+def test_a_topic_with_the_producers_clock_is_refused(kafka_bootstrap: str, pipeline: Pipeline) -> None:
+    name = f"{pipeline.topic}-create-time"
+    topic = NewTopic(name, num_partitions=1, config={"message.timestamp.type": "CreateTime"})
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    admin.create_topics([topic])[name].result(10)
+    Topics(kafka_bootstrap).ensure(name, f"{name}.dead")
+    settings = ConsumerSettings.load(kafka=kafka_bootstrap, topic=name)
+    with pytest.raises(ConfigError, match="CreateTime"):
+        consume(settings, pipeline.connection, threading.Event())
