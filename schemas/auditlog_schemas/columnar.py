@@ -85,7 +85,7 @@ class ColumnarDecoder:
         chunks: list[Decoded] = []
         for chunk, first in chunks_of(messages, lengths, known):
             rows = np.flatnonzero(chunk.verdict == 0)
-            chunks.append(decode_groups(chunk, [Group(self, rows, starts[first + rows])]))
+            chunks.append(decode_groups(chunk, [Group(self, rows, starts[first + rows])], self.type))
         return joined(chunks, self.type)
 
     def read(self, chunk: Chunk, rows: Longs, header_bytes: int | Longs) -> Build:
@@ -130,8 +130,10 @@ def chunks_of(messages: Sequence[bytes], lengths: Longs, known: Verdicts) -> Ite
         first = stop
 
 
-def decode_groups(chunk: Chunk, groups: Sequence[Group]) -> Decoded:
-    """Decode the messages of a chunk, in groups of one type and with no message in two of them."""
+def decode_groups(chunk: Chunk, groups: Sequence[Group], type_: pa.DataType) -> Decoded:
+    """Decode the messages of a chunk, in groups that all give `type_`, no message in two of them."""
+    if not groups:
+        return Decoded(nulls(0, type_), np.empty(0, np.int64), chunk.verdict)
     builds = [group.decoder.read(chunk, group.rows, group.header_bytes) for group in groups]
     columns = [build() for build in builds]
     chunk.judge_content()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from auditlog_schemas.catalog import Action, Catalog
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.errors import InvalidEvent, UnknownAction

@@ -6,11 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.errors import ConfigError
 from auditlog_schemas.limits import ENTITY_TYPES_MAX
-from hypothesis import given
-from hypothesis import strategies as st
 
 BUILTIN = load_catalog()
 NAMES = st.lists(st.from_regex(r"\Aown_[a-z0-9_]{0,20}\Z"), unique=True, max_size=8)

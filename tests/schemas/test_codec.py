@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+
 from auditlog_schemas import codec
 from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode, schema_fingerprint
 from auditlog_schemas.errors import InvalidEvent, RegistryUnavailable, SchemaIncompatible
 from auditlog_schemas.event import AuditEvent
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
-from hypothesis import given
 from kit.event_strategies import EVENTS, full_record
 
 

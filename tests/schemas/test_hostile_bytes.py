@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from auditlog_schemas.errors import DecodeError
 from auditlog_schemas.resolution import resolve
 from auditlog_schemas.strict import CONTENT_RULES, STRUCTURE_RULES, StrictDecoder

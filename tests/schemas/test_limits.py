@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from auditlog_schemas import limits
 from auditlog_schemas.codec import MessageDecoder, WriterSchemas, encode
 from auditlog_schemas.errors import FieldLimitExceeded, InvalidEvent

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import pytest
+
 from auditlog_schemas.errors import SchemaIncompatible
 from auditlog_schemas.expansion import DEPTH_MAX, TYPES_MAX
 from auditlog_schemas.resolution import resolve

@@ -8,12 +8,13 @@ from random import Random
 from typing import Any
 
 import fastavro
+from hypothesis import given
+from hypothesis import strategies as st
+
 from auditlog_schemas.errors import DecodeError
 from auditlog_schemas.plan import Array, Map, Node, Record, Scalar, Union
 from auditlog_schemas.resolution import resolve
 from auditlog_schemas.strict import CONTENT_RULES, STRUCTURE_RULES, StrictDecoder
-from hypothesis import given
-from hypothesis import strategies as st
 from kit.random_avro import RandomSchema, encode_random, later_version, mutated, without_logical
 
 SEEDS = st.integers(0, (1 << 48) - 1)

@@ -1,0 +1,136 @@
+"""Decoding a batch of events as Kafka gives them: any framing, any known writer's schema, in any order.
+
+The framing and the schema are found for whole chunks at once: messages with equal headers form a group, and
+only one message of each group is asked for its schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from auditlog_schemas.codec import (
+    CONFLUENT_HEADER_BYTES,
+    CONFLUENT_MARK,
+    EVENT_SCHEMA,
+    SINGLE_OBJECT_HEADER_BYTES,
+    SINGLE_OBJECT_MARK,
+    WriterSchemas,
+)
+from auditlog_schemas.columnar import ColumnarDecoder, Decoded, Group, chunks_of, decode_groups, joined
+from auditlog_schemas.columnar_cursor import Chunk, Longs, Words
+from auditlog_schemas.errors import InvalidEvent
+from auditlog_schemas.limits import MESSAGE_BYTES_MAX
+from auditlog_schemas.plan import Node
+from auditlog_schemas.resolution import resolve
+from auditlog_schemas.verdicts import DECODE_VERDICTS
+
+_SINGLE_OBJECT_MARK: Final = int.from_bytes(SINGLE_OBJECT_MARK, "little")
+_SCHEMA_ID_MASK: Final = np.uint64(0xFFFFFFFF)
+
+
+class EventDecoder:
+    """Decodes Kafka messages into rows of the event's schema; the counterpart of `MessageDecoder`."""
+
+    def __init__(self, schemas: WriterSchemas) -> None:
+        self._schemas = schemas
+        # Keyed by identity: hashing a plan would walk the whole tree. The plan is kept so that it stays.
+        self._decoders: dict[int, tuple[Node, ColumnarDecoder]] = {}
+        self.type = ColumnarDecoder(resolve(EVENT_SCHEMA)).type
+
+    def decode(self, messages: Sequence[bytes | None]) -> Decoded:
+        """Decode messages; None is a tombstone.
+
+        Returns:
+            Rows of the event's schema, in the messages' order, and a verdict for each message.
+
+        Raises:
+            RegistryUnavailable: the registry is needed and away; nothing is known about the batch yet.
+        """
+        values, lengths, tombstones = _without_tombstones(messages)
+        known = np.zeros(len(values), np.int16)
+        known[lengths > MESSAGE_BYTES_MAX] = DECODE_VERDICTS["message_too_large"]
+        known[tombstones] = DECODE_VERDICTS["tombstone"]
+        chunks = [
+            decode_groups(chunk, self.groups(chunk), self.type)
+            for chunk, _ in chunks_of(values, lengths, known)
+        ]
+        return joined(chunks, self.type)
+
+    def groups(self, chunk: Chunk) -> list[Group]:
+        """Divide a chunk by writer's schema; messages with a bad header get their verdicts.
+
+        Raises:
+            RegistryUnavailable: the registry is needed and away.
+        """
+        rows = np.flatnonzero(chunk.verdict == 0)
+        start, size = chunk.starts[rows], chunk.ends[rows] - chunk.starts[rows]
+        head = chunk.words[start]
+        single = (size >= 2) & ((head & np.uint64(0xFFFF)) == _SINGLE_OBJECT_MARK)
+        confluent = (size >= 1) & ((head & np.uint64(0xFF)) == CONFLUENT_MARK[0])
+        _reject(chunk, rows[size == 0], "empty_message")
+        _reject(chunk, rows[(size > 0) & ~single & ~confluent], "unknown_framing")
+        found: list[Group] = []
+        for framed, header_bytes in (
+            (single, SINGLE_OBJECT_HEADER_BYTES),
+            (confluent, CONFLUENT_HEADER_BYTES),
+        ):
+            short = framed & (size < header_bytes)
+            _reject(chunk, rows[short], "truncated")
+            whole = framed & ~short
+            if whole.any():
+                keys = _schema_keys(chunk, start[whole], header_bytes)
+                found += self._by_key(chunk, rows[whole], keys, header_bytes)
+        return found
+
+    def _by_key(self, chunk: Chunk, rows: Longs, keys: Words, header_bytes: int) -> list[Group]:
+        if (keys == keys[0]).all():
+            return self._group(chunk, rows, header_bytes)
+        order = np.argsort(keys, kind="stable")
+        firsts = np.flatnonzero(np.diff(keys[order])) + 1
+        return [
+            group
+            for same in np.split(rows[order], firsts)
+            for group in self._group(chunk, same, header_bytes)
+        ]
+
+    def _group(self, chunk: Chunk, rows: Longs, header_bytes: int) -> list[Group]:
+        """Return the group of messages with equal headers, none when their schema is not known."""
+        start = int(chunk.starts[rows[0]])
+        try:
+            plan, _ = self._schemas.split(chunk.raw[start : start + header_bytes])
+        except InvalidEvent as error:
+            _reject(chunk, rows, error.rule)
+            return []
+        return [Group(self._decoder(plan), rows, header_bytes)]
+
+    def _decoder(self, plan: Node) -> ColumnarDecoder:
+        if id(plan) not in self._decoders:
+            self._decoders[id(plan)] = (plan, ColumnarDecoder(plan))
+        return self._decoders[id(plan)][1]
+
+
+def _without_tombstones(messages: Sequence[bytes | None]) -> tuple[Sequence[bytes], Longs, Longs]:
+    """Return the messages with b"" for None, their lengths, and the indexes of the tombstones."""
+    values: Any = messages
+    tombstones: list[int] = []
+    try:
+        lengths = np.fromiter(map(len, values), np.int64, len(values))
+    except TypeError:
+        tombstones = [index for index, message in enumerate(messages) if message is None]
+        values = [message or b"" for message in messages]
+        lengths = np.fromiter(map(len, values), np.int64, len(values))
+    return values, lengths, np.array(tombstones, np.int64)
+
+
+def _schema_keys(chunk: Chunk, start: Longs, header_bytes: int) -> Words:
+    """Return what names each message's schema: the fingerprint, or the schema id."""
+    if header_bytes == SINGLE_OBJECT_HEADER_BYTES:
+        return chunk.words[start + len(SINGLE_OBJECT_MARK)]
+    return (chunk.words[start] >> np.uint64(8)) & _SCHEMA_ID_MASK
+
+
+def _reject(chunk: Chunk, rows: Longs, rule: str) -> None:
+    chunk.verdict[rows] = DECODE_VERDICTS[rule]
