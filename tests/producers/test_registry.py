@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import pytest
 
 from auditlog_producers import AuditProducer, BrokerUnavailable, ConfigError, RegistryUnavailable
-from auditlog_producers.schema_id import close_registry
 from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode
 from auditlog_schemas.errors import UnknownSchema
 from auditlog_schemas.registry import SchemaRegistry
@@ -32,7 +31,7 @@ def open_client() -> Iterator[OpenClient]:
 
     yield open_
     for registry in opened:
-        close_registry(registry)
+        registry.close()
 
 
 @pytest.fixture
