@@ -41,14 +41,12 @@ def fixed_width(type_: pa.DataType, values: Numbers) -> Column:
 
 
 def buffers_of(column: Column) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Return the offsets and the bytes of a binary or string column that starts at offset 0."""
-    _, offsets, data = column.buffers()
-    none = b"" if data is None else data
-    return _pa_array(offsets, np.int32)[: len(column) + 1], _pa_array(none, np.uint8)
-
-
-def _pa_array(data: Any, type_: Any) -> Any:
-    return np.frombuffer(data, type_)
+    """Return the offsets of a binary or string column, one more than it has rows, and its bytes."""
+    if not len(column):
+        return np.zeros(1, np.int32), np.empty(0, np.uint8)
+    parts: list[Any] = [b"" if part is None else part for part in column.buffers()]
+    first, stop = column.offset, column.offset + len(column) + 1
+    return np.frombuffer(parts[1], np.int32)[first:stop], np.frombuffer(parts[2], np.uint8)
 
 
 def nulls(count: int, type_: pa.DataType) -> Column:

@@ -12,50 +12,9 @@ from auditlog_schemas.codec import MessageDecoder, WriterSchemas, encode
 from auditlog_schemas.errors import FieldLimitExceeded, InvalidEvent
 from auditlog_schemas.event import AuditEvent
 from auditlog_schemas.record import Record
-from auditlog_schemas.rules import FIELD_RULES, FieldRule, Test, require_limits, require_not_ahead
+from auditlog_schemas.rules import FIELD_RULES, FieldRule, require_limits, require_not_ahead
 from kit.event_strategies import full_record, with_value
-
-LISTS = {
-    "related": {"type": "order", "id": "ord_1", "name": None},
-    "changes": {"field": "seats", "before": None, "after": None},
-}
-
-
-def items(path: str, count: int) -> Any:
-    if path == "metadata":
-        return {f"key{i}": "x" for i in range(count)}
-    return [dict(LISTS[path]) for _ in range(count)]
-
-
-def at_limit(rule: FieldRule) -> list[Any]:
-    """Values that just keep the rule."""
-    match rule.test:
-        case Test.EMPTY:
-            return ["x", " "]
-        case Test.BYTES_OVER:
-            whole, rest = divmod(rule.limit, 4)
-            return ["x" * rule.limit, "🔑" * whole + "x" * rest]
-        case Test.CONTROL:
-            return [" ", "~", "\u00a0", "ÿ", "☃"]
-        case Test.COUNT_OVER:
-            return [items(rule.path, rule.limit)]
-        case Test.BELOW:
-            return [rule.limit]
-
-
-def one_beyond(rule: FieldRule) -> list[Any]:
-    """Values that just break the rule."""
-    match rule.test:
-        case Test.EMPTY:
-            return [""]
-        case Test.BYTES_OVER:
-            return ["x" * (rule.limit + 1), "é" * (rule.limit // 2) + "xx"]
-        case Test.CONTROL:
-            return ["a\0", "\r\nb", "\x1f", "\x7f", "\x80", "\x9f"]
-        case Test.COUNT_OVER:
-            return [items(rule.path, rule.limit + 1)]
-        case Test.BELOW:
-            return [rule.limit - 1]
+from kit.limit_cases import at_limit, one_beyond
 
 
 def cases(values: Any) -> list[Any]:
