@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from auditlog_consumer.batch import Batch, Message
 from auditlog_consumer.partition import Partition
-from auditlog_consumer.rows import Accepted, to_rows
+from auditlog_consumer.rows import to_rows
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.codec import MessageDecoder, WriterSchemas
+from auditlog_schemas.columnar_events import EventDecoder
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.record import Record
 from auditlog_schemas.rules import require_limits, require_not_ahead
+from auditlog_schemas.validate import BatchValidator
+from auditlog_schemas.verdicts import GOOD, VERDICTS, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ class Judge:
 
     def __init__(self, schemas: WriterSchemas, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._decoder = MessageDecoder(schemas)
+        self._batches = EventDecoder(schemas)
+        self._validator = BatchValidator(catalog)
+        self._messages = MessageDecoder(schemas)
 
     def judge(self, batch: Batch) -> Verdicts:
         """Return the verdicts of a batch; only a message's own content rejects it.
@@ -56,23 +62,26 @@ class Judge:
         Raises:
             RegistryUnavailable: a schema id has to be looked up and the registry is away.
         """
-        accepted: list[Accepted] = []
-        rejected: list[Rejection] = []
-        for message in batch.messages:
-            _, received_millis = message.timestamp()
-            try:
-                record = self.read(message.value(), received_millis)
-            except InvalidEvent as error:
-                rejected.append(Rejection(message, error))
-            else:
-                accepted.append(Accepted(record, message.offset(), received_millis))
+        messages = batch.messages
+        offsets = np.fromiter((message.offset() for message in messages), np.int64, len(messages))
+        received = np.fromiter((message.timestamp()[1] for message in messages), np.int64, len(messages))
+        decoded = self._batches.decode([message.value() for message in messages])
+        good, events = decoded.good, decoded.batch
+        broken = self._validator.validate(events, received[good] * 1000)
+        if broken.any():
+            events, good = events.filter(pa.array(broken == GOOD)), good[broken == GOOD]
+        verdict = decoded.verdict.copy()
+        verdict[decoded.good] = broken
         return Verdicts(
             partition=batch.partition,
             first_offset=batch.first_offset,
             last_offset=batch.last_offset,
             absent=batch.absent,
-            rows=to_rows(batch.partition, accepted),
-            rejected=tuple(rejected),
+            rows=to_rows(batch.partition, events, offsets[good], received[good]),
+            rejected=tuple(
+                self._reject(messages[index], VERDICTS[verdict[index]])
+                for index in np.flatnonzero(verdict).tolist()
+            ),
         )
 
     def read(self, value: bytes | None, received_millis: int) -> Record:
@@ -82,8 +91,18 @@ class Judge:
             InvalidEvent: the first rule that the message breaks: decoding, limits, catalog, clock.
             RegistryUnavailable: as in `judge`.
         """
-        record = self._decoder.decode(value)
+        record = self._messages.decode(value)
         require_limits(record)
         self.catalog.check(record)
         require_not_ahead(record["occurred_at"], received_millis * 1000)
         return record
+
+    def _reject(self, message: Message, verdict: Verdict) -> Rejection:
+        """Return the rejection with the detail, which only reading the message by itself tells."""
+        try:
+            self.read(message.value(), message.timestamp()[1])
+        except InvalidEvent as error:
+            if error.rule == verdict.rule:
+                return Rejection(message, error)
+        detail = "rejected in its batch; reading it by itself comes to another verdict, please report this"
+        return Rejection(message, InvalidEvent(verdict.rule, verdict.field, detail))

@@ -8,16 +8,16 @@ import pyarrow as pa
 import pytest
 
 from auditlog_consumer.partition import Partition
-from auditlog_consumer.rows import Accepted, to_rows
 from auditlog_consumer.store import missing_rows
 from auditlog_schemas.errors import TerminalError
 from kit.events import make_record
+from kit.row_oracle import Accepted, rows_of
 
 PARTITION = Partition("audit.events", UUID(int=7), 0)
 
 
 def rows_at(offsets: list[int]) -> pa.RecordBatch:
-    return to_rows(PARTITION, [Accepted(make_record(event_id=str(UUID(int=o))), o, 0) for o in offsets])
+    return rows_of(PARTITION, [Accepted(make_record(event_id=str(UUID(int=o))), o, 0) for o in offsets])
 
 
 def stored_at(pairs: list[tuple[int, int]]) -> pa.Table:
