@@ -19,7 +19,7 @@ REPLAYED_HEADER: Final = "replayed"
 """Marks a note on the dead-letter topic that says: the letter of this key was published again."""
 SILENCE_SECONDS_MAX: Final = 30.0
 _POLL_MESSAGES_MAX: Final = 1_000
-_POLL_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ class DeadLetterLog:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
+                # An empty partition's end is told when its first fetch returns.
+                "fetch.wait.max.ms": 20,
                 "log_level": 2,
                 **self._settings.kafka_config,
             }
