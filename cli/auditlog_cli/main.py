@@ -7,7 +7,6 @@ import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
-from auditlog_schemas.errors import AuditError
 from typer.core import TyperGroup
 
 from auditlog_cli import failures
@@ -25,6 +24,7 @@ from auditlog_cli.commands import (
     version,
 )
 from auditlog_cli.terminal import close_after_broken_pipe, say
+from auditlog_schemas.errors import AuditError
 
 RUN, READ, CARE = "Run it", "Read it", "Look after it"
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
-from auditlog_schemas.errors import AuditError, InvalidEvent
-
 from auditlog_cli.event_lines import EventLine, read_event_lines
+from auditlog_schemas.errors import AuditError, InvalidEvent
 
 if TYPE_CHECKING:
     from auditlog_producers import AuditProducer, PublishHandle

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run
+from cli.ran import Run
 
 GOOD = {
     "account_id": "acc_1",
@@ -150,6 +150,13 @@ def test_an_unreachable_clickhouse_is_exit_code_5(run: Run, monkeypatch: pytest.
     assert ran.code == 5
     assert ran.err.startswith("auditlog: ClickHouse at http://")
     assert "`auditlog doctor`" in ran.err
+
+
+def test_up_with_a_kafka_elsewhere_that_is_away(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDITLOG_KAFKA", "127.0.0.1:9")
+    ran = run("up")
+    assert ran.code == 5
+    assert "127.0.0.1:9" in ran.err
 
 
 def test_a_wrong_setting_is_exit_code_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

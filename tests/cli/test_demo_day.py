@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from auditlog_cli.demo.bad_messages import KINDS, Spoiler
 from auditlog_cli.demo.day import Day
 from auditlog_cli.demo.names import ACCOUNTS

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from auditlog_cli.event_json import event_json, json_value, parse_event
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.event import AuditEvent, Change

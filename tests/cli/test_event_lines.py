@@ -4,6 +4,7 @@ import json
 from io import BytesIO
 
 import pytest
+
 from auditlog_cli.event_lines import LINE_BYTES_MAX, read_event_lines
 
 GOOD = json.dumps(

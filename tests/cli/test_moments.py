@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+
 from auditlog_cli.moments import parse_moment, rfc3339
 from auditlog_schemas.errors import BadFilter
 

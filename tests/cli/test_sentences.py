@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from auditlog_cli.event_json import parse_event
 from auditlog_cli.sentences import changes_in_words
 

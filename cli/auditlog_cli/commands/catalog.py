@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from auditlog_schemas.errors import ConfigError
 
 from auditlog_cli import failures
 from auditlog_cli.catalog_source import configured_catalog, extra_catalog_files
 from auditlog_cli.options import AsJson
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import say, write, write_json
+from auditlog_schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     from auditlog_schemas.catalog import Action, Catalog

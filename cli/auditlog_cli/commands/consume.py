@@ -17,9 +17,8 @@ def consume(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Consume: Kafka to ClickHouse, until SIGTERM or Ctrl-C. Run as many as there are partitions."""
-    from auditlog_consumer.service import consume as run
-
     from auditlog_cli.logs import configure_logs
+    from auditlog_consumer.service import consume as run
 
     configure_logs(log_json)
     stop = threading.Event()

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from auditlog_schemas.errors import ConfigError, InvalidEvent, NotFound
 
 from auditlog_cli.addresses import consumer_settings
 from auditlog_cli.inert import shortened
@@ -17,6 +16,7 @@ from auditlog_cli.moments import column_time, rfc3339
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import is_terminal, say, write, write_json
+from auditlog_schemas.errors import ConfigError, InvalidEvent, NotFound
 
 if TYPE_CHECKING:
     from auditlog_consumer.dead_letter_log import DeadLetter
@@ -127,12 +127,10 @@ def replay(
     log = DeadLetterLog(settings)
     chosen = list(_chosen(log.read(), letters)) if letters else _of_rule(log.read(), rule)
     done = log.replay(chosen, build_judge(settings))
-    before = (
-        f", {done.already_replayed:,} left that were published again before" if done.already_replayed else ""
-    )
-    write(
-        f"{done.replayed:,} published again, {done.still_rejected:,} left that today's rules reject too{before}"
-    )
+    again = done.already_replayed
+    before = f", {again:,} left that were published again before" if again else ""
+    left = f"{done.still_rejected:,} left that today's rules reject too"
+    write(f"{done.replayed:,} published again, {left}{before}")
     if done.still_rejected and not done.replayed:
         say(
             "nothing has changed for these: extend the catalog (AUDITLOG_CATALOG), restart the consumers "
@@ -196,10 +194,9 @@ def _text(data: bytes) -> str:
 
 def _decoded(body: bytes | None) -> dict[str, Any] | None:
     """Return the event in a message, if it has the built-in schema and can be read at all."""
+    from auditlog_cli.event_json import event_json
     from auditlog_schemas.codec import MessageDecoder, WriterSchemas
     from auditlog_schemas.event import AuditEvent
-
-    from auditlog_cli.event_json import event_json
 
     try:
         return event_json(AuditEvent.from_record(MessageDecoder(WriterSchemas()).decode(body)))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from auditlog_schemas.errors import BadFilter
 
 from auditlog_cli.addresses import connect
 from auditlog_cli.catalog_source import configured_catalog
@@ -17,6 +16,7 @@ from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Since, Until
 from auditlog_cli.sentences import SENTENCE_CHARACTERS_MAX, changes_in_words
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import is_terminal, say, write_json
+from auditlog_schemas.errors import BadFilter
 
 if TYPE_CHECKING:
     from auditlog_schemas.catalog import Catalog

@@ -13,9 +13,8 @@ from auditlog_cli.options import DEFAULT_DATA_DIR, DataDir
 from auditlog_cli.terminal import say
 
 if TYPE_CHECKING:
-    from auditlog_schemas.errors import AuditError
-
     from auditlog_cli.publishing import Outcome
+    from auditlog_schemas.errors import AuditError
 
 PROBLEMS_SHOWN_MAX: Final = 100
 SERVICE: Final = "auditlog-cli"
@@ -44,12 +43,11 @@ def publish(
 
 
 def _publish(file: typer.FileBinaryRead, data_dir: Path, problems: _Problems) -> Outcome:
-    from auditlog_consumer.topics import Topics
-    from auditlog_producers import AuditProducer
-
     from auditlog_cli.addresses import consumer_settings
     from auditlog_cli.progress import progress_bar
     from auditlog_cli.publishing import LinePublisher
+    from auditlog_consumer.topics import Topics
+    from auditlog_producers import AuditProducer
 
     settings = consumer_settings(data_dir)
     # Asked first: an unreachable Kafka or a missing topic should not cost a delivery timeout.

@@ -10,14 +10,13 @@ from itertools import accumulate
 from typing import Final
 from uuid import UUID
 
-from auditlog_schemas.event import AuditEvent, Source
-from auditlog_schemas.record import micros_of
-
 from auditlog_cli.demo.deed import Deed
 from auditlog_cli.demo.names import ACCOUNTS
 from auditlog_cli.demo.people import choose_doer
 from auditlog_cli.demo.repertoire import REPERTOIRE, Part
 from auditlog_cli.demo.vendor import Vendor
+from auditlog_schemas.event import AuditEvent, Source
+from auditlog_schemas.record import micros_of
 
 SEED: Final = 42
 STORY_EVENTS_MIN: Final = 6

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from auditlog_schemas.event import Change, Entity
-
 from auditlog_cli.demo.vendor import Vendor
+from auditlog_schemas.event import Change, Entity
 
 
 @dataclass(frozen=True, slots=True)

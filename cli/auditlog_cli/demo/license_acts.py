@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from auditlog_schemas.event import Change
-
 from auditlog_cli.demo import names
 from auditlog_cli.demo.deed import Act, Deed
 from auditlog_cli.demo.vendor import Device, License, Vendor
+from auditlog_schemas.event import Change
 
 LICENSES_MIN = 20
 

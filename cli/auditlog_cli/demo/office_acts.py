@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from auditlog_schemas.event import Change
-
 from auditlog_cli.demo import names
 from auditlog_cli.demo.deed import Deed
 from auditlog_cli.demo.vendor import Item, Product, Vendor
+from auditlog_schemas.event import Change
 
 USERS_MIN = 4
 PRODUCTS_MIN = 4

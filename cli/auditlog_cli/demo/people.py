@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 
-from auditlog_schemas.event import Actor, Context
-
 from auditlog_cli.demo import names
 from auditlog_cli.demo.repertoire import Doers
 from auditlog_cli.demo.vendor import Vendor
+from auditlog_schemas.event import Actor, Context
 
 IMPERSONATED_SHARE = 0.03
 

@@ -6,9 +6,6 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from auditlog_consumer.lag import lag
-from auditlog_schemas.errors import StorageUnavailable
-
 from auditlog_cli.catalog_source import configured_catalog
 from auditlog_cli.demo.bad_messages import Spoiler
 from auditlog_cli.demo.day import Day
@@ -16,6 +13,8 @@ from auditlog_cli.demo.publication import Published, publish_day
 from auditlog_cli.demo.report import write_busiest_actions, write_result, write_story
 from auditlog_cli.demo.result import result_of, stored_events
 from auditlog_cli.progress import progress_bar
+from auditlog_consumer.lag import lag
+from auditlog_schemas.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from auditlog_cli.happenings import Happenings

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
-from auditlog_consumer.settings import ConsumerSettings
-from auditlog_producers import AuditProducer
-
 from auditlog_cli.catalog_source import configured_catalog
 from auditlog_cli.demo.bad_messages import BadMessage, Spoiler
 from auditlog_cli.demo.day import Day
+from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_producers import AuditProducer
 
 SERVICE: Final = "licensing"
 BAD_A_TIME: Final = 20

@@ -6,20 +6,18 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from auditlog_storage.reader import LogReader
-
 from auditlog_cli.commands.check import summary
 from auditlog_cli.demo.names import ACCOUNTS
 from auditlog_cli.inert import inert
 from auditlog_cli.own_name import data_dir_option, own_name
 from auditlog_cli.sentences import changes_in_words
 from auditlog_cli.terminal import data_console, is_terminal, write
+from auditlog_storage.reader import LogReader
 
 if TYPE_CHECKING:
+    from auditlog_cli.demo.result import Result
     from auditlog_schemas.catalog import Catalog
     from auditlog_storage.connection import Connection
-
-    from auditlog_cli.demo.result import Result
 
 ACTIONS_SHOWN: Final = 8
 STORY_SHOWN_MAX: Final = 20

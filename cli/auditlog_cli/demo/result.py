@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from auditlog_cli.demo.names import ACCOUNTS
+from auditlog_cli.demo.publication import Published
 from auditlog_consumer.check import Report, check
 from auditlog_consumer.dead_letter_log import DeadLetterLog
 from auditlog_storage.reader import LogReader
-
-from auditlog_cli.demo.names import ACCOUNTS
-from auditlog_cli.demo.publication import Published
 
 if TYPE_CHECKING:
     from auditlog_consumer.settings import ConsumerSettings

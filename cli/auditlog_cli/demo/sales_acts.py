@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from auditlog_schemas.event import Change, Entity
-
 from auditlog_cli.demo.deed import Deed
 from auditlog_cli.demo.vendor import Order, Vendor
+from auditlog_schemas.event import Change, Entity
 
 CUSTOMERS_MIN = 20
 ORDERS_MIN = 20

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from auditlog_schemas.event import Entity
-
 from auditlog_cli.demo import names
+from auditlog_schemas.event import Entity
 
 T = TypeVar("T")
 

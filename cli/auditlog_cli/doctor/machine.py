@@ -12,11 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from auditlog_schemas.errors import ConfigError
-
 from auditlog_cli.addresses import CLICKHOUSE, KAFKA
 from auditlog_cli.catalog_source import configured_catalog, extra_catalog_files
 from auditlog_cli.doctor.diagnosis import Diagnosis
+from auditlog_schemas.errors import ConfigError
 
 PYTHON_MIN: Final = (3, 11)
 FREE_BYTES_LOW: Final = 5 * 1024**3

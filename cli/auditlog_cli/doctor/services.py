@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditlog_schemas.errors import AuditError, ConfigError, StorageRejected
-
 from auditlog_cli.addresses import clickhouse_url, consumer_settings
 from auditlog_cli.doctor.diagnosis import Diagnosis
+from auditlog_schemas.errors import AuditError, ConfigError, StorageRejected
 
 if TYPE_CHECKING:
     from auditlog_consumer.settings import ConsumerSettings

@@ -1,0 +1,263 @@
+"""The commands against a real stack: `auditlog up` once, and a person's session with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
+from auditlog_local.stack import find_running
+from auditlog_schemas.codec import encode
+from auditlog_storage.connection import Connection
+from auditlog_storage.reader import LogReader
+from auditlog_storage.settings import StorageSettings
+from cli.running_command import (
+    AUDITLOG,
+    LongRunning,
+    environment,
+    run_on_terminal,
+    without_colours,
+)
+
+pytestmark = pytest.mark.integration
+
+Done: TypeAlias = "subprocess.CompletedProcess[str]"
+Auditlog: TypeAlias = Callable[..., Done]
+
+HOSTILE = "[bold]Eve[/bold] \x1b[2J\x1b]0;owned\x07\u202egnirts\u200b"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli") / "stack"
+
+
+@pytest.fixture(scope="module")
+def stack(data_dir: Path) -> Iterator[LongRunning]:
+    up = LongRunning(data_dir, "up")
+    try:
+        up.wait_for("AUDITLOG_CLICKHOUSE_URL=")
+        yield up
+    finally:
+        up.interrupt()
+
+
+@pytest.fixture(scope="module")
+def auditlog(stack: LongRunning, data_dir: Path) -> Auditlog:
+    def run(*arguments: str, input: str = "", **variables: str) -> Done:
+        return subprocess.run(
+            [*AUDITLOG, *arguments],
+            env=environment(data_dir, variables),
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def event(account: str, number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "account_id": account,
+        "occurred_at": "2026-01-05T10:00:00Z",
+        "action": "license_updated",
+        "entity": {"type": "license", "id": f"lic_{number}", "name": f"Seat {number}"},
+        "actor": {"type": "platform_user", "id": "usr_1", "name": "Ada"},
+        "changes": [{"field": "seats", "before": number, "after": number + 1}],
+    } | more
+
+
+def lines(*events: dict[str, Any]) -> str:
+    return "".join(json.dumps(one) + "\n" for one in events)
+
+
+def stored(auditlog: Auditlog, data_dir: Path, account: str, count: int) -> list[dict[str, Any]]:
+    """Wait until the account has this many events, and return them as the command prints them."""
+    running = find_running(data_dir)
+    assert running is not None
+    deadline = time.monotonic() + 30
+    with Connection(StorageSettings.load(url=running.clickhouse_url)) as connection:
+        while sum(LogReader(connection).counts_by_action(account).values()) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    done = auditlog("events", "--account", account, "--all", "--json")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == count
+    return found
+
+
+def test_up_says_where_everything_is(stack: LongRunning, data_dir: Path) -> None:
+    running = find_running(data_dir)
+    assert running is not None
+    assert f"export AUDITLOG_KAFKA={running.kafka}" in stack.err
+    assert f"export AUDITLOG_CLICKHOUSE_URL={running.clickhouse_url}" in stack.err
+    assert re.search(r"✓ topic +audit.events, 8 partitions", stack.err)
+
+
+def test_good_lines_are_published_and_bad_ones_named(auditlog: Auditlog, data_dir: Path) -> None:
+    data = lines(event("acc_lines", 1), event("acc_lines", 2, action="nope"), event("acc_lines", 3)) + "}\n"
+    done = auditlog("publish", "-", input=data)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "line 2: action: 'nope'" in done.stderr
+    assert "line 4: " in done.stderr
+    assert done.stderr.endswith("2 events published, 2 refused\n")
+    found = stored(auditlog, data_dir, "acc_lines", 2)
+    assert {one["entity"]["id"] for one in found} == {"lic_1", "lic_3"}
+    assert found[0]["source"]["service"] == "auditlog-cli"
+
+
+def test_what_is_printed_can_be_published_again(auditlog: Auditlog, data_dir: Path) -> None:
+    assert auditlog("publish", "-", input=lines(event("acc_first", 1))).returncode == 0
+    [first] = stored(auditlog, data_dir, "acc_first", 1)
+    copy = json.dumps(first).replace("acc_first", "acc_second")
+    assert auditlog("publish", "-", input=copy).returncode == 0
+    [second] = stored(auditlog, data_dir, "acc_second", 1)
+    added = ("account_id", "received_at", "kafka")
+    assert {k: v for k, v in first.items() if k not in added} == {
+        k: v for k, v in second.items() if k not in added
+    }
+
+
+def test_one_items_log_in_sentences(auditlog: Auditlog, data_dir: Path) -> None:
+    reset = event(
+        "acc_item",
+        7,
+        action="device_reset",
+        entity={"type": "device", "id": "dev_1", "name": "Laptop"},
+        related=[{"type": "license", "id": "lic_7", "name": "Seat 7"}],
+        changes=[],
+    )
+    assert (
+        auditlog("publish", "-", input=lines(event("acc_item", 7), reset, event("acc_item", 8))).returncode
+        == 0
+    )
+    stored(auditlog, data_dir, "acc_item", 3)
+    done = auditlog("events", "--account", "acc_item", "--item", "license/lic_7")
+    heading, *rows = done.stdout.splitlines()
+    assert re.fullmatch(r"TIME \(UTC\) +ACTION +WHAT HAPPENED +CHANGES", heading)
+    assert len(rows) == 2
+    assert any("Ada reset device Laptop of license Seat 7" in row for row in rows)
+    assert any(re.search(r"Ada updated license Seat 7 +seats 7 → 8$", row) for row in rows)
+    only = auditlog("events", "--account", "acc_item", "--action", "device_reset", "--actor", "usr_1")
+    assert len(only.stdout.splitlines()) == 2
+    none = auditlog("events", "--account", "acc_item", "--since", "1h")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == "no events of account acc_item match\n"
+
+
+def test_a_large_account_comes_whole(auditlog: Auditlog, data_dir: Path) -> None:
+    # One time for all of them: pages may not lose or repeat one.
+    published = auditlog("publish", "-", input=lines(*(event("acc_large", n) for n in range(2_300))))
+    assert published.stderr == "2,300 events published\n"
+    found = stored(auditlog, data_dir, "acc_large", 2_300)
+    assert len({one["event_id"] for one in found}) == 2_300
+    some = auditlog("events", "--account", "acc_large", "--limit", "1500")
+    assert len(some.stdout.splitlines()) == 1_501
+    assert some.stderr == ""
+    first = subprocess.run(
+        ["bash", "-c", f"{' '.join(AUDITLOG)} events --account acc_large --all --json | head -n 1"],
+        env=environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(first.stdout.splitlines()) == 1
+    assert first.stderr == ""
+
+
+def test_hostile_names_are_inert_everywhere(auditlog: Auditlog, data_dir: Path) -> None:
+    actor = {"type": "platform_user", "id": "usr_e", "name": HOSTILE}
+    hostile = event("acc_eve", 1, actor=actor, changes=[{"field": "seats", "after": HOSTILE}])
+    assert auditlog("publish", "-", input=lines(hostile)).returncode == 0
+    [found] = stored(auditlog, data_dir, "acc_eve", 1)
+    assert found["actor"]["name"] == found["changes"][0]["after"] == HOSTILE
+    for arguments in (("--json",), ()):
+        shown = auditlog("events", "--account", "acc_eve", *arguments).stdout
+        assert not set(shown) & set("\x1b\x07\u202e\u200b")
+        assert "[bold]Eve[/bold]" in shown
+    shown = without_colours(run_on_terminal(data_dir, "events", "--account", "acc_eve"))
+    assert "[bold]Eve[/bold]" in shown
+    assert not set(shown) & set("\x1b\x07\u202e\u200b")
+
+
+def test_a_terminal_gets_a_table_and_a_hint(auditlog: Auditlog, data_dir: Path) -> None:
+    shown = run_on_terminal(data_dir, "events", "--account", "acc_large", "--limit", "3")
+    assert "\x1b[" in shown
+    plain = without_colours(shown)
+    assert "Time (UTC)" in plain
+    assert "the newest 3; --limit N or --all shows more" in plain
+    assert max(len(line) for line in plain.splitlines()) <= 100
+
+
+def test_dead_letters_are_listed_shown_and_replayed(
+    auditlog: Auditlog, data_dir: Path, tmp_path: Path
+) -> None:
+    running = find_running(data_dir)
+    assert running is not None
+    unknown = encode(parse_event(event("acc_dead", 1, action="license_transferred")).to_record())
+    writer = AcknowledgedWriter(running.kafka)
+    writer.write("audit.events", [Outgoing(b"acc_dead", b"\x1b[31mnonsense"), Outgoing(b"acc_dead", unknown)])
+    writer.close()
+    deadline = time.monotonic() + 30
+    while "2 in all" not in (done := auditlog("dead-letters", "list")).stderr:
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.3)
+    letters = {
+        letter["rule"]: letter
+        for letter in map(json.loads, auditlog("dead-letters", "list", "--json").stdout.splitlines())
+    }
+    assert set(letters) == {"unknown_framing", "unknown_action"}
+    shown = auditlog("dead-letters", "show", letters["unknown_framing"]["id"]).stdout
+    assert "1b 5b 33 31 6d 6e 6f 6e" in shown
+    assert "\x1b" not in shown
+    shown = auditlog("dead-letters", "show", letters["unknown_action"]["id"]).stdout
+    assert json.loads(shown.splitlines()[-1])["action"] == "license_transferred"
+    missing = auditlog("dead-letters", "show", "99/99")
+    assert missing.returncode == 1
+    assert "`auditlog dead-letters list`" in missing.stderr
+
+    nothing = auditlog("dead-letters", "replay", "--all")
+    assert nothing.stdout == "0 published again, 2 left that today's rules reject too\n"
+    assert "extend the catalog" in nothing.stderr
+    more = tmp_path / "more.toml"
+    more.write_text(
+        '[actions.license_transferred]\ngroup="Licenses"\nentity_type="license"\nkind="moved"\n'
+        'sentence="{actor} moved license {entity}"\n'
+    )
+    done = auditlog("dead-letters", "replay", "--all", AUDITLOG_CATALOG=str(more))
+    assert done.stdout == "1 published again, 1 left that today's rules reject too\n"
+
+
+def test_check_and_doctor_find_everything_in_order(auditlog: Auditlog) -> None:
+    migrated = auditlog("migrate")
+    assert migrated.returncode == 0
+    assert migrated.stdout.splitlines()[0] == "nothing to do"
+    deadline = time.monotonic() + 30
+    while (doctor := auditlog("doctor", "--json")).returncode:
+        assert time.monotonic() < deadline, doctor.stdout
+    found = {line["name"]: line["status"] for line in map(json.loads, doctor.stdout.splitlines())}
+    assert set(found.values()) <= {"ok", "note"}
+    assert {"java", "kafka", "topic", "dead letters", "clickhouse", "tables", "lag"} <= set(found)
+    done = auditlog("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"ok: .* ranges of offsets add up: .* stored, .* dead-lettered\n", done.stdout)
+    report = json.loads(auditlog("check", "--json").stdout)
+    assert report["ok"] is True
+    assert report["absent"] == 0
+    assert report["accepted"] > 2_300
+
+
+def test_a_second_stack_on_the_same_data_is_refused(auditlog: Auditlog, stack: LongRunning) -> None:
+    done = auditlog("up")
+    assert done.returncode == 2
+    assert str(stack.process.pid) in done.stderr
