@@ -1,12 +1,12 @@
-"""An event as JSON that people and jq read: one object, `before` and `after` as values.
+"""An event as JSON, the shape that docs/wire-format.md shows: one object, keys as in the Avro record.
 
     {"account_id": "acc_1", "action": "license_updated",
      "entity": {"type": "license", "id": "lic_1", "name": "Pro seat"},
      "actor": {"type": "platform_user", "id": "usr_7", "name": "Ada"},
-     "changes": [{"field": "seats", "before": 5, "after": 10}]}
+     "changes": [{"field": "seats", "before": "5", "after": "10"}]}
 
-The keys are those of the Avro record; what is absent is left out. Only `changes` differ: an event holds
-before and after as JSON text, here they are the values themselves, and a missing key means absent.
+`before` and `after` are JSON text. Reading is kinder than that: a value that is no string, and a string that
+is not JSON text, are turned into JSON text. Null and a missing key mean absent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from auditlog_cli.moments import rfc3339
 
 if TYPE_CHECKING:
-    from auditlog_schemas.event import AuditEvent, Change
+    from auditlog_schemas.event import AuditEvent
     from auditlog_storage.stored_event import StoredEvent
 
 STORED_KEYS: Final = frozenset({"received_at", "kafka"})
@@ -39,7 +39,7 @@ def event_json(event: AuditEvent) -> dict[str, Any]:
         "source": dict(event.source),
         "actor": _present(event.actor),
         "context": _present(event.context),
-        "changes": [_change_json(change) for change in event.changes],
+        "changes": [_present(change) for change in event.changes],
         "metadata": dict(event.metadata),
     }
     return {name: value for name, value in whole.items() if value not in ([], {})}
@@ -75,42 +75,29 @@ def parse_event(value: Mapping[str, Any]) -> AuditEvent:
     return AuditEvent.parse(fields)
 
 
-def json_value(text: str) -> Any:
-    """Return the value of JSON text; text that is not JSON stands for itself."""
-    try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_exact_float)
-    except (ValueError, RecursionError):
-        return text
-
-
 def _present(model: Any) -> dict[str, Any]:
     return {name: value for name, value in dict(model).items() if value is not None}
-
-
-def _change_json(change: Change) -> dict[str, Any]:
-    sides = {"before": change.before, "after": change.after}
-    return {"field": change.field} | {
-        side: json_value(text) for side, text in sides.items() if text is not None
-    }
 
 
 def _change_text(change: Any) -> Any:
     if not isinstance(change, dict):
         return change
-    return {
-        name: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        if name in ("before", "after")
-        else value
-        for name, value in change.items()
-    }
+    return {name: _text(item) if name in ("before", "after") else item for name, item in change.items()}
+
+
+def _text(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and _is_json(value)):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _exact_float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{text} is too large")
-    return value

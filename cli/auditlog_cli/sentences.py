@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from auditlog_cli.event_json import json_value
 from auditlog_cli.inert import shortened
 
 if TYPE_CHECKING:
@@ -35,6 +34,10 @@ def _in_words(change: Change) -> str:
 
 
 def _value(text: str) -> str:
-    value = json_value(text)
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return JSON text as people read it: a string without its quotes, anything else as it is."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    shown = value if isinstance(value, str) and value else text
     return shortened(shown or '""', VALUE_CHARACTERS_MAX)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from auditlog_cli.event_json import parse_event
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_local.stack import find_running
 from auditlog_schemas.codec import encode
@@ -180,7 +181,7 @@ def test_hostile_names_are_inert_everywhere(auditlog: Auditlog, data_dir: Path) 
     hostile = event("acc_eve", 1, actor=actor, changes=[{"field": "seats", "after": HOSTILE}])
     assert auditlog("publish", "-", input=lines(hostile)).returncode == 0
     [found] = stored(auditlog, data_dir, "acc_eve", 1)
-    assert found["actor"]["name"] == found["changes"][0]["after"] == HOSTILE
+    assert found["actor"]["name"] == json.loads(found["changes"][0]["after"]) == HOSTILE
     for arguments in (("--json",), ()):
         shown = auditlog("events", "--account", "acc_eve", *arguments).stdout
         assert not set(shown) & set("\x1b\x07\u202e\u200b")

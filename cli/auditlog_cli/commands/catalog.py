@@ -135,7 +135,7 @@ def _example(action: Action) -> dict[str, Any]:
     if action.required_related:
         example["related"] = [{"type": item, "id": f"{item}_1"} for item in action.required_related]
     if action.changes_required:
-        example["changes"] = [{"field": "name", "before": "old", "after": "new"}]
+        example["changes"] = [{"field": "name", "before": '"old"', "after": '"new"'}]
     if action.required_metadata:
         example["metadata"] = dict.fromkeys(action.required_metadata, "…")
     return example
