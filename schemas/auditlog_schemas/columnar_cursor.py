@@ -41,6 +41,7 @@ _CONTENT_VERDICTS: Final = np.array([DECODE_VERDICTS[rule] for rule in CONTENT_R
 _MORE: Final = np.uint64(0x8080808080808080)
 _SEVEN_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE: Final = np.uint64(1)
+_SEVEN: Final = np.uint64(7)
 
 
 class Chunk:
@@ -185,8 +186,13 @@ class Lane:
         """Read numbers of which some have more bytes than the one in `first`."""
         index = np.flatnonzero(first >= 0x80)
         starts = self.pos[index]
-        value, size = _decode(self.chunk.words[starts])
-        self._read_last_bytes(index, starts, value, size)
+        second = self.data_at(starts + 1)
+        size: Longs | int = 2
+        if any_bits(second) < 0x80:
+            value = (first[index] & 0x7F).astype(np.uint64) | (second.astype(np.uint64) << _SEVEN)
+        else:
+            value, size = _decode(self.chunk.words[starts])
+            self._read_last_bytes(index, starts, value, size)
         bits = first.astype(np.uint64)
         bits[index] = value
         self.pos += 1
@@ -195,7 +201,7 @@ class Lane:
         if beyond.any():
             self.fail(beyond, TRUNCATED)
             bits[beyond] = 0
-        long = np.flatnonzero(size > 10)
+        long = np.flatnonzero(np.asarray(size) > 10)
         if len(long):
             self.fail(index[long], VARINT_TOO_LONG)
             bits[index[long]] = 0

@@ -7,6 +7,8 @@ lies between two of them (and never looked at).
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -26,49 +28,83 @@ class Slices:
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        self._groups: list[Longs] = []
+        self._pairs = _borrow()
+        self._firsts = [0]
         self._rows: list[Longs] = []
-        self._first = 0
-        self._firsts: list[int] = []
         self._copied: Column | None = None
 
     def add(self, start: Longs, stop: Longs, rows: Longs) -> int:
         """Remember the ranges of one column and the messages they lie in; return the group's number."""
-        self._groups.append((stop << 32) | start)
+        first = self._firsts[-1]
+        end = first + len(start)
+        if end >= len(self._pairs):
+            self._pairs = np.concatenate([self._pairs, np.empty(max(end, len(self._pairs)), np.int64)])
+        pairs = self._pairs[first:end]
+        np.left_shift(stop, 32, out=pairs)
+        np.bitwise_or(pairs, start, out=pairs)
+        self._firsts.append(end)
         self._rows.append(rows)
-        self._firsts.append(self._first)
-        self._first += len(start)
-        return len(self._groups) - 1
-
-    def copied(self) -> Column:
-        """Return all slices, group after group, as one binary array."""
-        if self._copied is None:
-            self._copied = self._copy()
-        return self._copied
+        return len(self._rows) - 1
 
     def group(self, number: int, type_: pa.DataType, valid: npt.NDArray[np.bool_] | None = None) -> Column:
-        """Return one group as a column of `type_` (binary or string), null where `valid` is not set."""
-        offsets, data = buffers_of(self.copied())
-        first, count = self._firsts[number], len(self._groups[number])
-        own = buffer(offsets[first : first + count + 1])
-        return from_buffers(type_, count, [None if valid is None else bits(valid), own, buffer(data)])
+        """Return one group as a column of `type_` (binary or string), null where `valid` is not set.
+
+        After the first call no more slices can be added.
+        """
+        offsets, data = buffers_of(self._copy())
+        first, end = self._firsts[number : number + 2]
+        own = buffer(offsets[first : end + 1])
+        return from_buffers(type_, end - first, [None if valid is None else bits(valid), own, buffer(data)])
 
     def rows_without_utf8(self) -> Longs:
         """Return the messages that hold a slice that is not UTF-8, some perhaps more than once."""
-        offsets, data = buffers_of(self.copied())
+        offsets, data = buffers_of(self._copy())
         data = data[: offsets[-1]]
         if _is_ascii(data) or (_is_utf8(data) and not _starts_inside_a_character(offsets, data)):
             return np.empty(0, np.int64)
         return np.concatenate(self._rows)[_broken_slices(offsets, data)]
 
     def _copy(self) -> Column:
-        count = self._first
-        pairs = np.empty(count + 1, np.int64)
-        if count:
-            np.concatenate(self._groups, out=pairs[:count])
-        pairs[count] = len(self._raw)
-        between = from_buffers(pa.binary(), 2 * count, [None, buffer(pairs), pa.py_buffer(self._raw)])
-        return take(between, np.arange(0, 2 * count, 2, dtype=np.int32))
+        """Return all slices, group after group, as one binary array."""
+        if self._copied is None:
+            count = self._firsts[-1]
+            # From the last offset `take` guesses how much memory it will need.
+            self._pairs[count] = len(self._raw)
+            buffers = [None, buffer(self._pairs), pa.py_buffer(self._raw)]
+            self._copied = take(from_buffers(pa.binary(), 2 * count, buffers), _even(count))
+            _give_back(self._pairs)
+        return self._copied
+
+
+# Memory for the pairs is used again: new memory costs a page fault for every 4 KiB. Appending to a list
+# and popping from it are atomic, so threads may share these.
+_FREE_PAIRS: Final[list[Longs]] = []
+_PAIRS_FIRST: Final = 1 << 16
+_PAIRS_KEPT_MAX: Final = 1 << 21
+_ARRAYS_KEPT_MAX: Final = 8
+_EVENS: Final = [np.empty(0, np.int32)]
+
+
+def _borrow() -> Longs:
+    try:
+        return _FREE_PAIRS.pop()
+    except IndexError:
+        return np.empty(_PAIRS_FIRST, np.int64)
+
+
+def _give_back(pairs: Longs) -> None:
+    if len(pairs) <= _PAIRS_KEPT_MAX and len(_FREE_PAIRS) < _ARRAYS_KEPT_MAX:
+        _FREE_PAIRS.append(pairs)
+
+
+def _even(count: int) -> npt.NDArray[np.int32]:
+    """Return the first even numbers."""
+    known = _EVENS[0]
+    if count > len(known):
+        known = np.arange(0, 4 * count, 2, dtype=np.int32)
+        if len(known) <= _PAIRS_KEPT_MAX:
+            _EVENS[0] = known
+    return known[:count]
 
 
 def _is_ascii(data: npt.NDArray[np.uint8]) -> bool:

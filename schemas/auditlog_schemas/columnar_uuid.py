@@ -14,21 +14,20 @@ from auditlog_schemas.columnar_cursor import Bytes, Flags, Longs
 
 TEXT_BYTES: Final = 36
 _DASHES: Final = (8, 13, 18, 23)
-_GROUPS: Final = ((0, 8), (9, 13), (14, 18), (19, 23), (24, 36))
-_BAD: Final = 0x100
+_DIGITS: Final = tuple(column for column in range(TEXT_BYTES) if column not in _DASHES)
+_SOME_UUID: Final = np.frombuffer(b"00000000-0000-0000-0000-000000000000", np.uint8)
+_NO_DIGIT: Final = 0x80
 
 
-def _pairs() -> npt.NDArray[np.uint16]:
-    """Map two characters, as one little-endian number, to the byte they stand for or to `_BAD`."""
-    table = np.full(1 << 16, _BAD, np.uint16)
-    digits = [(ord(char), int(char, 16)) for char in "0123456789abcdefABCDEF"]
-    for high, high_value in digits:
-        for low, low_value in digits:
-            table[low << 8 | high] = high_value << 4 | low_value
-    return table
+def _digit_values() -> bytes:
+    """Map each byte to the value of the digit it stands for, or to `_NO_DIGIT`."""
+    table = bytearray([_NO_DIGIT]) * 256
+    for char in b"0123456789abcdefABCDEF":
+        table[char] = int(chr(char), 16)
+    return bytes(table)
 
 
-_BYTE_OF_PAIR: Final = _pairs()
+_VALUES: Final = _digit_values()
 
 
 def parse_uuids(raw: bytes, start: Longs, length: Longs) -> tuple[Bytes, Flags]:
@@ -41,13 +40,37 @@ def parse_uuids(raw: bytes, start: Longs, length: Longs) -> tuple[Bytes, Flags]:
     """
     at_each_byte = np.ndarray((len(raw) - TEXT_BYTES + 1,), f"V{TEXT_BYTES}", raw, strides=(1,))
     texts = at_each_byte[np.minimum(start, len(at_each_byte) - 1)].view(np.uint8).reshape(-1, TEXT_BYTES)
-    digits = np.empty((len(texts), 32), np.uint8)
-    filled = 0
-    for first, stop in _GROUPS:
-        digits[:, filled : filled + stop - first] = texts[:, first:stop]
-        filled += stop - first
-    values = _BYTE_OF_PAIR.take(digits.view("<u2"))
-    bad = (length != TEXT_BYTES) | (np.bitwise_or.reduce(values, axis=1) >= _BAD)
+    bad = length != TEXT_BYTES
+    if bad.any():
+        texts[bad] = _SOME_UUID
+    digits = _all_digits(texts)
+    if digits is None:
+        bad |= _malformed(texts)
+        texts[bad] = _SOME_UUID
+        digits = _all_digits(texts)
+        assert digits is not None
+    # A pair as one little-endian number has its first digit, the higher one, in the low byte.
+    return ((digits << 4) | (digits >> 8)).astype(np.uint8).reshape(-1, 16), bad
+
+
+def _all_digits(texts: Bytes) -> npt.NDArray[np.uint16] | None:
+    """Return the values of all digits, in pairs, or None unless every text is a UUID."""
     for dash in _DASHES:
-        bad |= texts[:, dash] != ord("-")
-    return values.astype(np.uint8), bad
+        if (texts[:, dash] != ord("-")).any():
+            return None
+    values = texts.tobytes().translate(_VALUES, b"-")
+    if len(values) != len(_DIGITS) * len(texts):
+        return None
+    pairs = np.frombuffer(values, "<u2")
+    return None if np.bitwise_or.reduce(pairs) & (_NO_DIGIT << 8 | _NO_DIGIT) else pairs
+
+
+def _malformed(texts: Bytes) -> Flags:
+    """Tell which texts of the right length are no UUIDs."""
+    malformed = np.zeros(len(texts), np.bool_)
+    for dash in _DASHES:
+        malformed |= texts[:, dash] != ord("-")
+    values = np.frombuffer(texts.tobytes().translate(_VALUES), np.uint8).reshape(texts.shape)
+    for digit in _DIGITS:
+        malformed |= values[:, digit] == _NO_DIGIT
+    return malformed
