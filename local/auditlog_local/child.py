@@ -72,6 +72,7 @@ class Child:
             log = self.log_path.open("ab")
         except OSError as error:
             raise ConfigError(f"cannot write the log {self.log_path}: {error.strerror}") from error
+        self._let_go()
         with log:
             self.started_at = time.monotonic()
             self._process = subprocess.Popen(
@@ -137,8 +138,12 @@ class Child:
                 process.wait(self.spec.stop_timeout_seconds if timeout_seconds is None else timeout_seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
-        if process.stdin is not None:
-            process.stdin.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close our end of an ended process's leash."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def kill(self) -> None:
         """SIGKILL for the whole process group."""

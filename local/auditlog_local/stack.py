@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
-
 from auditlog_local.child import ChildSpec
 from auditlog_local.clickhouse_child import answers_ping, clickhouse_child, origin
 from auditlog_local.data_dir_lock import DataDirLock
 from auditlog_local.kafka import broker_answers, kafka_child, remembered_node
 from auditlog_local.ports import remembered_port
 from auditlog_local.supervisor import ChildEvent, Supervisor
+from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
 
 DATABASE = "auditlog"
 # Together below 10 s: consumers, then ClickHouse, then Kafka (which a crash does not harm).

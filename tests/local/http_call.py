@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
+import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
-
+from typing import Any
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -53,8 +55,9 @@ def authorization(url: str) -> dict[str, str]:
 def call(
     url: str,
     body: bytes | str = b"",
-    *,
     headers: Mapping[str, str] = NO_HEADERS,
+    /,
+    *,
     method: str = "POST",
     **params: str,
 ) -> Answer:
@@ -78,3 +81,31 @@ def value(url: str, sql: str, **params: str) -> str:
     answer = call(url, sql, **params)
     assert answer.status == 200, answer.text
     return answer.text.rstrip("\n")
+
+
+def escaped(text: str) -> str:
+    """A string as ClickHouse reads a URL parameter: escaped as in TabSeparated."""
+    for raw, written in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")):
+        text = text.replace(raw, written)
+    return text
+
+
+def quoted(text: str) -> str:
+    return "'" + escaped(text).replace("'", "\\'") + "'"
+
+
+def rows(answer: Answer) -> list[Any]:
+    assert answer.status == 200, answer.text
+    return [json.loads(line) for line in answer.body.splitlines()]
+
+
+def assert_gone(url: str, mark: str) -> None:
+    """Wait until no statement with this mark in its text runs."""
+    running = (
+        f"SELECT count() FROM system.processes WHERE position(query, '{mark}') > 0 "
+        "AND query NOT LIKE '%processes%'"
+    )
+    deadline = time.monotonic() + 10
+    while value(url, running) != "0":
+        assert time.monotonic() < deadline, "the statement still runs"
+        time.sleep(0.05)

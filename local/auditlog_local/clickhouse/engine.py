@@ -47,15 +47,15 @@ class Engine:
     """The engine over one data directory; close it so that everything is on disk.
 
     Args:
-        data_dir: where the engine keeps its data.
-        config_path: a ClickHouse configuration file, read at every opening.
+        data_dir: where the engine keeps its data; chDB cuts the path at a "?", so give a relative one.
+        config_path: a ClickHouse configuration file, read at every opening; its path likewise.
 
     Raises:
         EngineError: the engine does not open.
     """
 
     def __init__(self, data_dir: Path, config_path: Path) -> None:
-        self._location = f"{data_dir.resolve()}?config-file={config_path.resolve()}"
+        self._location = f"{data_dir}?config-file={config_path}"
         self._gate = threading.Condition()
         self._active = 0
         self._closing = False
