@@ -8,10 +8,19 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import structlog
+
 from auditlog_local.child import Child
 from auditlog_local.clickhouse_child import clickhouse_child
 from auditlog_local.kafka import kafka_child, remembered_node
 from auditlog_local.ports import free_ports
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Undo what a command run inside the test made of structlog: it logs to a stream that is closed by now."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
