@@ -86,6 +86,8 @@ def test_an_analyst_reads_and_does_nothing_else(analyst: str) -> None:
         "SELECT * FROM t SETTINGS max_threads = 1",
         "SELECT * FROM file('/etc/hostname', 'TSV', 'a String')",
         "SELECT * FROM url('http://127.0.0.1:1/', 'TSV', 'a String')",
+        "SELECT file('/etc/hostname')",
+        "SELECT * FROM t WHERE v = `file`/**/('/etc/hostname')",
         "SELECT 1; SET ROLE everything",
     ):
         assert call(analyst, sql).status >= 400, sql

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from chdb.state.sqlitelike import Connection
@@ -26,6 +27,7 @@ from auditlog_local.clickhouse.prepared import prepared_connection
 from auditlog_local.clickhouse.request import QueryRequest
 from auditlog_local.clickhouse.sessions import SessionRegistry
 from auditlog_local.clickhouse.statement import Shape, Statement
+from auditlog_local.clickhouse.tokens import tokens, unquote
 
 
 class Runner:
@@ -65,6 +67,8 @@ class Runner:
             raise EngineError(
                 ACCESS_DENIED, f"{user.name}: Not enough privileges for this kind of statement."
             )
+        if user.role is not None and _reads_files(statement.sql):
+            raise EngineError(ACCESS_DENIED, f"{user.name}: Not enough privileges. file() is not allowed.")
         return Job(request, user, statement, classified)
 
     def run(self, job: Job, body: Body, output_fd: int) -> Outcome:
@@ -130,6 +134,14 @@ class Runner:
                 result = bytes(answer.bytes())
                 answers = job.reads_only or bool(result)
                 return Outcome(result, answers, request.default_format, _counts(answer))
+
+
+def _reads_files(sql: bytes) -> bool:
+    """Whether the statement calls `file`: as a function it needs no grant, and here it may read any file."""
+    return any(
+        called.is_symbol(b"(") and name.kind in ("word", "quoted") and unquote(name).lower() == "file"
+        for name, called in pairwise(tokens(sql))
+    )
 
 
 def _counts(answer: Any) -> dict[str, str]:
