@@ -18,7 +18,7 @@ from auditlog_local.ports import free_ports
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
-    """Undo what a command run inside the test made of structlog: it logs to a stream that is closed by now."""
+    """Undo what a command run inside the test made of structlog: its stream is closed by now."""
     yield
     structlog.reset_defaults()
 
