@@ -30,12 +30,22 @@ class Bench:
 
     Attributes:
         quick: whether to end within 50 seconds.
+        options: the bench's own options.
+
+    Args:
+        description: for ``--help``.
+        add_options: adds the bench's own options to the parser.
     """
 
-    def __init__(self, description: str) -> None:
+    def __init__(
+        self, description: str, add_options: Callable[[argparse.ArgumentParser], object] | None = None
+    ) -> None:
         parser = argparse.ArgumentParser(description=description)
         parser.add_argument("--quick", action="store_true", help="end within 50 seconds")
-        self.quick: bool = parser.parse_args().quick
+        if add_options:
+            add_options(parser)
+        self.options = parser.parse_args()
+        self.quick: bool = self.options.quick
         self._figures: dict[str, float] = {}
         self._bars: dict[str, dict[str, float | bool]] = {}
         self._rows: list[tuple[str, ...]] = []

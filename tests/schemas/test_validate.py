@@ -10,7 +10,7 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditlog_schemas.catalog import Action, Catalog
@@ -150,6 +150,7 @@ def test_the_clock_is_checked_last() -> None:
     require_equal(far, received(far))
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(EVENTS, st.sampled_from([0, 0, 1, -CLOCK_AHEAD_MAX_MICROS - 1])), max_size=6))
 def test_any_events(events: list[Any]) -> None:
     records = [event.to_record() for event, _ in events]
