@@ -25,9 +25,9 @@ from auditlog_schemas.columnar_scalars import Build
 from auditlog_schemas.plan import Node
 from auditlog_schemas.verdicts import DECODE_VERDICTS
 
-CHUNK_MESSAGES: Final = 8_192
+CHUNK_MESSAGES: Final = 16_384
 """Messages joined and stepped together: enough to hide numpy's overhead, few enough to stay in cache."""
-CHUNK_BYTES: Final = 4 << 20
+CHUNK_BYTES: Final = 8 << 20
 """A chunk ends with the message that reaches this many bytes."""
 
 _KEPT_BYTES: Final = 32 << 20

@@ -6,7 +6,7 @@ only one message of each group is asked for its schema.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -49,15 +49,23 @@ class EventDecoder:
         Raises:
             RegistryUnavailable: the registry is needed and away; nothing is known about the batch yet.
         """
+        return joined([chunk for _, chunk in self.decode_chunks(messages)], self.type)
+
+    def decode_chunks(self, messages: Sequence[bytes | None]) -> Iterator[tuple[int, Decoded]]:
+        """Decode messages chunk by chunk, for a caller that joins the rows only after more work on them.
+
+        Yields:
+            The index of a chunk's first message, and the chunk: its indexes count from there.
+
+        Raises:
+            RegistryUnavailable: as in `decode`, when the chunk is asked for.
+        """
         values, lengths, tombstones = _without_tombstones(messages)
         known = np.zeros(len(values), np.int16)
         known[lengths > MESSAGE_BYTES_MAX] = DECODE_VERDICTS["message_too_large"]
         known[tombstones] = DECODE_VERDICTS["tombstone"]
-        chunks = [
-            decode_groups(chunk, self.groups(chunk), self.type)
-            for chunk, _ in chunks_of(values, lengths, known)
-        ]
-        return joined(chunks, self.type)
+        for chunk, first in chunks_of(values, lengths, known):
+            yield first, decode_groups(chunk, self.groups(chunk), self.type)
 
     def groups(self, chunk: Chunk) -> list[Group]:
         """Divide a chunk by writer's schema; messages with a bad header get their verdicts.

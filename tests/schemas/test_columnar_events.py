@@ -53,6 +53,9 @@ def test_rows_keep_the_order_of_mixed_messages_over_several_chunks() -> None:
     found = DECODER.decode(messages)
     assert found.batch["account_id"].to_pylist() == [f"acc_{i // 4}" for i in order]
     assert found.good.tolist() == list(range(len(messages)))
+    chunks = list(DECODER.decode_chunks(messages))
+    assert [first for first, _ in chunks] == [0, len(chunks[0][1].verdict)]
+    assert sum(chunk.batch.num_rows for _, chunk in chunks) == len(messages)
 
 
 @pytest.mark.parametrize("first_seed", range(0, 200, 50))
