@@ -81,24 +81,46 @@ class Collector:
         self.buffered_bytes = 0
         self._limits = limits
         self._messages: list[Message] = []
+        self._expected = next_offset
+        self._skipped_at: int | None = None
         self._oldest_seconds = 0.0
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, messages: Sequence[Message], now_seconds: float) -> None:
+    def add(self, messages: Sequence[Message], now_seconds: float) -> int | None:
         """Append messages that follow those collected so far; `now_seconds` is any monotonic clock.
 
-        Messages from before the collector's start, left over from an earlier position, are passed over.
+        Messages from before them, left over from an earlier position, are passed over.
+
+        Returns:
+            None, or the offset from which to read again: from there on offsets were skipped. They may hold
+            no message (aborted transactions, control records) or may just not have been delivered, so the
+            messages after them are only taken when they skip the same offsets a second time.
         """
-        if messages and messages[0].offset() < self.next_offset:
-            messages = [message for message in messages if message.offset() >= self.next_offset]
-        if not messages:
-            return
-        if not self._messages:
+        new, again = self._following(messages)
+        if new and not self._messages:
             self._oldest_seconds = now_seconds
-        self._messages.extend(messages)
-        self.buffered_bytes += sum(map(len, messages))
+        self._messages.extend(new)
+        self.buffered_bytes += sum(map(len, new))
+        return again
+
+    def _following(self, messages: Sequence[Message]) -> tuple[Sequence[Message], int | None]:
+        if messages and messages[0].offset() == self._expected:
+            dense = messages[-1].offset() - self._expected + 1 == len(messages)
+            if dense:
+                self._expected += len(messages)
+                return messages, None
+        new: list[Message] = []
+        for message in messages:
+            offset = message.offset()
+            if offset > self._expected and self._skipped_at != self._expected:
+                self._skipped_at = self._expected
+                return new, self._expected
+            if offset >= self._expected:
+                new.append(message)
+                self._expected = offset + 1
+        return new, None
 
     def ready(self, now_seconds: float) -> bool:
         """Tell whether the next batch has reached a limit."""

@@ -159,6 +159,9 @@ def _check_row(report: Report, row: _Row, before: _Row | None) -> None:
         _error(
             report, row, row.first, row.last, "lost: Kafka's retention deleted these before they were read"
         )
+    elif row.absent:
+        found = f"{row.absent} offsets hold no message; without transactional producers there should be none"
+        report.findings.append(Finding("warning", row.partition, row.first, row.last, found))
     if before is None or (before.topic_id, before.partition) != (row.topic_id, row.partition):
         return
     if row.first > before.last + 1:

@@ -109,20 +109,25 @@ class Consumer:
         for number, messages in polled.messages.items():
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
-                assigned.collector.add(messages, now)
-        for number in polled.out_of_range:
-            # Before the start the position is a placeholder, which Kafka need not have.
-            if number in self._assigned and self._assigned[number].collector is not None:
-                self._restart(number)
+                self._read_again(assigned, assigned.collector.add(messages, now))
+        for number in polled.out_of_range & self._assigned.keys():
+            self._restart(number)
         if polled.trouble and now - self._trouble_logged_seconds > TROUBLE_LOG_SECONDS:
             self._trouble_logged_seconds = now
             _log.warning("Kafka is away; waiting", error=str(polled.trouble[-1]))
+
+    def _read_again(self, assigned: Assigned, offset: int | None) -> None:
+        """Go back to where offsets were skipped, if there is such a place."""
+        if offset is not None:
+            _log.info("offsets skipped; reading them again", partition=str(assigned.partition), offset=offset)
+            self._group.start(assigned.partition.number, offset)
+            assigned.paused = False
 
     def _restart(self, number: int) -> None:
         """Recover a partition again whose position Kafka no longer has: retention overtook us."""
         partition = self._assigned[number].partition
         _log.warning("position is out of range; recovering", partition=str(partition))
-        self._group.pause([number])
+        self._group.stop(number)
         self._end([number])
         self._recover(partition)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from auditlog_consumer.batch import Message
 from auditlog_consumer.kafka_errors import translate
@@ -39,12 +39,13 @@ class Polled:
 class GroupMember:
     """Reads the partitions that the group gives to this process. Partition numbers are of one topic.
 
-    A given partition starts paused: nothing is fetched until `start` says from where. `poll` must be called
-    all the time, also while everything is paused, or the group takes the partitions away.
+    Nothing is fetched of a given partition until `start` says from where. `poll` must be called all the time,
+    also while nothing is read, or the group takes the partitions away.
     """
 
     def __init__(self, settings: ConsumerSettings) -> None:
         self._topic = settings.topic
+        self._reading: set[int] = set()
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.kafka,
@@ -69,16 +70,15 @@ class GroupMember:
         """Join the group. The callbacks run inside `poll`; when they return, the change has happened."""
 
         def assigned(consumer: Any, given: list[TopicPartition]) -> None:
-            # A placeholder that exists in every log; nothing is fetched from there.
-            consumer.incremental_assign(
-                [TopicPartition(self._topic, tp.partition, OFFSET_END) for tp in given]
-            )
-            consumer.pause(given)
+            # Nothing is read before its start is known. A placeholder position would not do: librdkafka may
+            # look it up, and the answer may come after `start` and move the position forward.
+            consumer.incremental_assign([])
             on_assigned([tp.partition for tp in given])
 
         def revoked(consumer: Any, taken: list[TopicPartition]) -> None:
             on_revoked([tp.partition for tp in taken])
-            consumer.incremental_unassign(taken)
+            consumer.incremental_unassign([tp for tp in taken if tp.partition in self._reading])
+            self._reading -= {tp.partition for tp in taken}
 
         self._consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
@@ -107,11 +107,17 @@ class GroupMember:
         return polled
 
     def start(self, partition: int, offset: int) -> None:
-        """Read a partition from `offset` on."""
-        # Not by seek, which fails while librdkafka is still finding or has just lost the old position.
-        self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+        """Read a given partition from `offset` on, whatever was read of it before."""
+        # Not by seek, which fails while librdkafka has just lost the old position.
+        self.stop(partition)
         self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
-        self.resume([partition])
+        self._reading.add(partition)
+
+    def stop(self, partition: int) -> None:
+        """Read a partition no longer, until the next `start`; it stays this member's."""
+        if partition in self._reading:
+            self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+            self._reading.discard(partition)
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop fetching; messages fetched already may still come."""

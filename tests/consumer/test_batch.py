@@ -39,6 +39,15 @@ def collector(rows: int = 10, size: int = 1_000, age: float = 1.0, start: int = 
     return Collector(PARTITION, start, BatchLimits(rows, size, age))
 
 
+def read_all(c: Collector, log: list[FakeMessage]) -> int:
+    """Give a collector a log, from where it asks for again and again; return how often it asked."""
+    asked, again = 0, c.add(log, 0)
+    while again is not None:
+        asked += 1
+        again = c.add([message for message in log if message.at >= again], 0)
+    return asked
+
+
 def test_nothing_collected_is_never_ready() -> None:
     assert not collector(age=0.1).ready(1e9)
 
@@ -69,7 +78,7 @@ def test_ready_by_age_of_the_oldest() -> None:
 
 def test_a_batch_stands_for_every_offset_from_its_first() -> None:
     c = collector(start=10)
-    c.add([FakeMessage(12), FakeMessage(13), FakeMessage(17)], 0)
+    read_all(c, [FakeMessage(12), FakeMessage(13), FakeMessage(17)])
     batch = c.take(0)
     assert (batch.first_offset, batch.last_offset, batch.absent) == (10, 17, 5)
     assert c.next_offset == 18
@@ -81,6 +90,23 @@ def test_messages_from_before_the_start_are_passed_over() -> None:
     c = collector(start=5)
     c.add([FakeMessage(3), FakeMessage(4), FakeMessage(5)], 0)
     assert [m.offset() for m in c.take(0).messages] == [5]
+
+
+def test_skipped_offsets_that_hold_messages_are_read_again() -> None:
+    """A jump of the position must never make messages count as absent."""
+    c = collector()
+    assert c.add([FakeMessage(0), FakeMessage(1), FakeMessage(7)], 0) == 2
+    assert c.add([FakeMessage(at) for at in range(2, 9)], 0) is None
+    batch = c.take(0)
+    assert [message.offset() for message in batch.messages] == list(range(9))
+    assert batch.absent == 0
+
+
+def test_messages_delivered_twice_are_collected_once() -> None:
+    c = collector()
+    c.add([FakeMessage(0), FakeMessage(1), FakeMessage(2)], 0)
+    c.add([FakeMessage(1), FakeMessage(2), FakeMessage(3)], 0)
+    assert [message.offset() for message in c.take(0).messages] == [0, 1, 2, 3]
 
 
 def test_one_message_larger_than_the_limit_is_a_batch() -> None:
@@ -106,7 +132,7 @@ def test_batches_cover_every_offset_once(gaps: list[tuple[int, int]], rows: int,
     for gap, length in gaps:
         offset += gap
         messages.append(FakeMessage(offset, b"x" * length))
-    c.add(messages, 0)
+    assert read_all(c, messages) == sum(gap > 1 for gap, _ in gaps)
     expected_first, seen = 0, 0
     while len(c):
         batch = c.take(0)

@@ -80,6 +80,7 @@ class Pipeline:
     def check(self) -> Report:
         report = check(self.connection, self.settings)
         assert report.ok, report.findings
+        assert report.absent == 0, "messages were taken for offsets without one"
         return report
 
     def dead_letters(self) -> list[DeadLetter]:

@@ -1,0 +1,56 @@
+"""The group member on a real broker: from the start it is given, every offset comes, in order and once."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
+from auditlog_consumer.group import GroupMember
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.topics import Topics
+
+pytestmark = pytest.mark.integration
+
+
+def read_while_writing(kafka: str, topic: str, start: int, messages: int) -> dict[int, list[int]]:
+    """Join, start each partition a little after it was given, and read so many messages."""
+    settings = ConsumerSettings.load(kafka=kafka, topic=topic, group=f"{topic}-{start}")
+    member, given = GroupMember(settings), list[int]()
+    found: dict[int, list[int]] = {}
+    member.join(given.extend, lambda _: None)
+    deadline = time.monotonic() + 30
+    try:
+        while sum(map(len, found.values())) < messages:
+            assert time.monotonic() < deadline, f"stands still: {found}"
+            for number in given:
+                member.start(number, start)
+            given.clear()
+            for number, received in member.poll(1_000, 0.01).messages.items():
+                found.setdefault(number, []).extend(message.offset() for message in received)
+    finally:
+        member.close()
+    return found
+
+
+def test_no_offset_is_skipped_while_a_producer_writes(kafka_bootstrap: str) -> None:
+    topic, stop = f"group-{time.monotonic_ns()}", threading.Event()
+    Topics(kafka_bootstrap).ensure(topic, f"{topic}.dead")
+    writer = AcknowledgedWriter(kafka_bootstrap)
+
+    def write() -> None:
+        while not stop.is_set():
+            writer.write(topic, [Outgoing(str(i).encode(), b"x") for i in range(40)])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for start in range(8):
+            for offsets in read_while_writing(kafka_bootstrap, topic, start, 400).values():
+                assert offsets == list(range(start, start + len(offsets)))
+    finally:
+        stop.set()
+        thread.join(30)
+        writer.close()
