@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,8 @@ def test_every_section_that_the_consumer_names_is_in_operations() -> None:
     named = re.findall(r"docs/operations\.md, '([^']+)'", joined)
     assert len(named) >= 3
     assert set(named) <= set(headings)
+
+
+def test_the_file_map_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts/file-map", "--check"], check=False)
+    assert done.returncode == 0, "run scripts/file-map"
