@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -27,8 +28,8 @@ from auditlog_schemas.verdicts import DECODE_VERDICTS
 
 CHUNK_MESSAGES: Final = 16_384
 """Messages joined and stepped together: enough to hide numpy's overhead, few enough to stay in cache."""
-CHUNK_BYTES: Final = 8 << 20
-"""A chunk ends with the message that reaches this many bytes."""
+CHUNK_BYTES: Final = 4 << 20
+"""About so many bytes of messages go into a chunk; it ends with the message that reaches twice as many."""
 
 _KEPT_BYTES: Final = 32 << 20
 _TRUNCATED: Final = DECODE_VERDICTS["truncated"]
@@ -134,10 +135,11 @@ def chunks_of(messages: Sequence[bytes], lengths: Longs, known: Verdicts) -> Ite
             messages[index] = b""
     ends = np.cumsum(lengths)
     # Equal chunks: a small one at the end would cost nearly as much as a full one.
-    size = -(-len(messages) // max(-(-len(messages) // CHUNK_MESSAGES), 1))
+    count = max(len(messages) / CHUNK_MESSAGES, int(lengths.sum()) / CHUNK_BYTES, 1)
+    size = ceil(len(messages) / ceil(count))
     first = 0
     while first < len(messages):
-        full = int(np.searchsorted(ends, ends[first] - lengths[first] + CHUNK_BYTES))
+        full = int(np.searchsorted(ends, ends[first] - lengths[first] + 2 * CHUNK_BYTES))
         stop = min(first + size, full + 1, len(messages))
         yield Chunk.of(messages[first:stop], lengths[first:stop], known[first:stop]), first
         first = stop

@@ -219,7 +219,7 @@ class _Found:
             self.count[lane.end == FAR] = 0
         offsets = np.zeros(len(lane) + 1, np.int64)
         np.cumsum(self.count, out=offsets[1:])
-        if len(self._rounds) == 1 and not lane.chunk.failures:
+        if len(self._rounds) == 1 and not lane.chunk.failures and not zero_size:
             owner, _, starts = self._rounds[0]
         else:
             owner = np.repeat(np.arange(len(lane)), self.count)

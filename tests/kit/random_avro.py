@@ -170,8 +170,9 @@ def _key(random: Random, index: int) -> bytes:
 def _blocks(random: Random, item: Any) -> bytes:
     out = b""
     written = 0
-    for _ in range(random.choice([0, 1, 1, 1, 2, 3])):
-        count = random.choice([1, 1, 2, 5])
+    many = random.random() < 0.004
+    for _ in range(random.choice([3, 45]) if many else random.choice([0, 1, 1, 1, 2, 3])):
+        count = random.choice([1, 60]) if many else random.choice([1, 1, 2, 5])
         data = b"".join(item(written + index) for index in range(count))
         written += count
         out += varint(-count) + varint(len(data)) + data if random.random() < 0.3 else varint(count) + data

@@ -159,14 +159,9 @@ def test_several_chunks_give_one_column() -> None:
 
 
 def test_large_messages_make_chunks_of_their_own() -> None:
-    large = sized(b"x" * (CHUNK_BYTES + 1))
-    decoded = decode("string", [b"\x02a", large, large, b"\x02b"])
-    assert [len(value or "") for value in decoded.values.to_pylist()] == [
-        1,
-        CHUNK_BYTES + 1,
-        CHUNK_BYTES + 1,
-        1,
-    ]
+    size = 2 * CHUNK_BYTES + 1
+    decoded = decode("string", [b"\x02a", sized(b"x" * size), sized(b"y" * size), b"\x02b"])
+    assert [len(value or "") for value in decoded.values.to_pylist()] == [1, size, size, 1]
 
 
 @pytest.mark.parametrize("rows", [1, THIN - 1, THIN, 40])
@@ -191,6 +186,13 @@ def test_long_arrays_in_few_and_in_many_messages(rows: int, blocks: str) -> None
     assert decoded.good.tolist() == list(range(50 + rows))
     assert values_of(plan, decoded.values) == [strict.decode(m) for m in messages[: 50 + rows]]
     assert all(rules(decoded)[50 + rows :])
+
+
+def test_items_without_bytes_in_more_blocks_than_rounds() -> None:
+    """Found by fuzzing: what the strict decoder walked was taken for all that there was."""
+    for counts in ([40, 0], [40, 0, 50], [0] * 10 + [90]):
+        messages = [b"\x02" * count + b"\0" for count in counts]
+        assert [len(value or []) for value in decode(NULLS, messages).values.to_pylist()] == counts
 
 
 def elapsed(schema: Any, messages: list[bytes]) -> float:
