@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from auditlog_schemas.columnar_arrow import Column, concat, keep, nulls, take
-from auditlog_schemas.columnar_cursor import CHUNK_BYTES_MAX, Chunk, Longs, Verdicts
+from auditlog_schemas.columnar_chunk import CHUNK_BYTES_MAX, Chunk
+from auditlog_schemas.columnar_cursor import Longs, Verdicts
 from auditlog_schemas.columnar_nested import walker_of
 from auditlog_schemas.columnar_scalars import Build
 from auditlog_schemas.plan import Node

@@ -8,15 +8,15 @@ block), so the others go on undisturbed and nothing has to be masked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from auditlog_schemas.columnar_slices import Slices
-from auditlog_schemas.strict import CONTENT_RULES
 from auditlog_schemas.verdicts import DECODE_VERDICTS
+
+if TYPE_CHECKING:
+    from auditlog_schemas.columnar_chunk import Chunk
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Longs: TypeAlias = npt.NDArray[np.int64]
@@ -28,75 +28,16 @@ PADDING: Final = bytes(64)
 """Zeros behind the joined messages: where dead cursors stand, and room for reads of a few bytes at once."""
 FAR: Final = 1 << 62
 """The end of a dead cursor: it never runs out of zeros."""
-CHUNK_BYTES_MAX: Final = 1 << 30
-"""Positions are kept in 32 bits where they leave the cursors."""
 
 TRUNCATED: Final = DECODE_VERDICTS["truncated"]
 NEGATIVE_LENGTH: Final = DECODE_VERDICTS["negative_length"]
 LENGTH_BEYOND_MESSAGE: Final = DECODE_VERDICTS["length_beyond_message"]
 VARINT_TOO_LONG: Final = DECODE_VERDICTS["varint_too_long"]
 
-_NO_FLAW: Final = 255
-_CONTENT_VERDICTS: Final = np.array([DECODE_VERDICTS[rule] for rule in CONTENT_RULES], np.int16)
 _MORE: Final = np.uint64(0x8080808080808080)
 _SEVEN_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE: Final = np.uint64(1)
 _SEVEN: Final = np.uint64(7)
-
-
-class Chunk:
-    """Joined messages and what is known of each: its verdict, the slices that are its strings.
-
-    Attributes:
-        raw: the messages back to back, then `PADDING`.
-        data: the same as an array.
-        words: at each byte the 8 bytes from there on as one little-endian number.
-        starts: where each message begins.
-        ends: where each message ends.
-        zeros: the position of the padding.
-        verdict: per message, 0 while it is good.
-        zero_size_left: per message how many more items without bytes it may have.
-        failures: how often a message was taken out, to see quickly that none was.
-        thin_rounds_left: see `auditlog_schemas.columnar_blocks`.
-        texts: slices that have to be UTF-8.
-        blobs: slices that may hold any bytes.
-    """
-
-    def __init__(self, raw: bytes, lengths: Longs, verdict: Verdicts) -> None:
-        self.raw = raw
-        self.data: Bytes = np.frombuffer(raw, np.uint8)
-        self.words: Words = np.ndarray((len(raw) - 7,), "<u8", raw, strides=(1,))
-        self.ends: Longs = np.cumsum(lengths)
-        self.starts: Longs = self.ends - lengths
-        self.zeros = len(raw) - len(PADDING)
-        self.verdict = verdict
-        self.zero_size_left: Longs = lengths.copy()
-        self.failures = 0
-        self.thin_rounds_left = 32
-        self.texts = Slices(raw)
-        self.blobs = Slices(raw)
-        self._content: Bytes = np.full(len(lengths), _NO_FLAW, np.uint8)
-
-    @classmethod
-    def of(cls, messages: Sequence[bytes], lengths: Longs, known: Verdicts) -> Chunk:
-        """Join messages of known lengths and verdicts: at most `CHUNK_BYTES_MAX` bytes and one message."""
-        return cls(b"".join([*messages, PADDING]), lengths, known.copy())
-
-    def lane(self, rows: Longs, header_bytes: int | Longs) -> Lane:
-        """Return cursors behind the headers of some messages; each has to have its header in full."""
-        start = self.starts[rows] + header_bytes
-        self.zero_size_left[rows] = self.ends[rows] - start
-        return Lane(self, start, self.ends[rows], rows)
-
-    def judge_content(self) -> None:
-        """Turn flaws of content into verdicts where the structure is good. Builds must have run before."""
-        self.flaw(self.texts.rows_without_utf8(), 0)
-        flawed = np.flatnonzero((self._content != _NO_FLAW) & (self.verdict == 0))
-        self.verdict[flawed] = _CONTENT_VERDICTS[self._content[flawed]]
-
-    def flaw(self, rows: Longs, rank: int) -> None:
-        """Note that messages break the content rule of this rank; a message may be named twice."""
-        np.minimum.at(self._content, rows, np.uint8(rank))
 
 
 class Lane:

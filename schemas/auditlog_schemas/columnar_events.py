@@ -20,7 +20,8 @@ from auditlog_schemas.codec import (
     WriterSchemas,
 )
 from auditlog_schemas.columnar import ColumnarDecoder, Decoded, Group, chunks_of, decode_groups, joined
-from auditlog_schemas.columnar_cursor import Chunk, Longs, Words
+from auditlog_schemas.columnar_chunk import Chunk
+from auditlog_schemas.columnar_cursor import Longs, Words
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
 from auditlog_schemas.plan import Node

@@ -7,16 +7,21 @@ import pyarrow as pa
 
 from auditlog_schemas.columnar_arrow import Column, buffer, dictionary_codes, from_buffers, keep, take
 from auditlog_schemas.columnar_blocks import Blocks
-from auditlog_schemas.columnar_cursor import Chunk, Lane, Longs
+from auditlog_schemas.columnar_chunk import Chunk
+from auditlog_schemas.columnar_cursor import Lane, Longs
 from auditlog_schemas.columnar_scalars import (
+    LOGICAL_TYPES,
+    TYPES,
+    Booleans,
     Build,
     Enums,
     Fixeds,
-    OptionalTexts,
-    Texts,
+    Floats,
+    Integers,
+    Nulls,
     Walker,
-    scalar_walker,
 )
+from auditlog_schemas.columnar_text import OptionalTexts, Texts, Uuids
 from auditlog_schemas.columnar_union import Unions
 from auditlog_schemas.plan import Array, Enum, Fixed, Map, Node, Record, Scalar, Union, wire_bytes_min
 from auditlog_schemas.strict import CONTENT_RULES, Cursor, reader_of
@@ -30,7 +35,7 @@ def walker_of(node: Node) -> Walker:
     """Return the walker of a plan."""
     match node:
         case Scalar():
-            return scalar_walker(node)
+            return _scalar_walker(node)
         case Fixed():
             return Fixeds(node)
         case Enum():
@@ -43,6 +48,19 @@ def walker_of(node: Node) -> Walker:
             return _union_walker(node)
         case Record():
             return Records(node)
+
+
+def _scalar_walker(node: Scalar) -> Walker:
+    if node.wire in ("string", "bytes"):
+        return Uuids() if node.logical == "uuid" else Texts(node.type)
+    type_ = TYPES[node.type] if node.logical is None else LOGICAL_TYPES[node.logical]
+    if node.wire == "null":
+        return Nulls()
+    if node.wire == "boolean":
+        return Booleans()
+    if node.wire in ("float", "double"):
+        return Floats(node.wire, type_)
+    return Integers(node.wire, type_)
 
 
 def _union_walker(node: Union) -> Walker:

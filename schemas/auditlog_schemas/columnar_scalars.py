@@ -1,4 +1,4 @@
-"""Walkers over values without other values inside: numbers, strings, enums, fixed.
+"""Walkers over values of a simple type: numbers, enums, fixed.
 
 A walker skips one value at each cursor of a lane, or reads it and returns a function that builds the
 column. Building comes later because all strings of a chunk are copied together.
@@ -14,20 +14,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from auditlog_schemas.columnar_arrow import Column, bits, dictionary, fixed_width, from_buffers, nulls
-from auditlog_schemas.columnar_cursor import PADDING, TRUNCATED, Flags, Lane, Longs, any_bits
-from auditlog_schemas.columnar_uuid import parse_uuids
-from auditlog_schemas.plan import Enum, Fixed, Scalar
-from auditlog_schemas.strict import CONTENT_RULES
+from auditlog_schemas.columnar_cursor import PADDING, Lane, Longs
+from auditlog_schemas.plan import Enum, Fixed
 from auditlog_schemas.verdicts import DECODE_VERDICTS
 
 Build: TypeAlias = Callable[[], Column]
 
-BAD_UTF8_RANK: Final = CONTENT_RULES.index("bad_utf8")
-BAD_UUID_RANK: Final = CONTENT_RULES.index("bad_uuid")
 FIXED_WIDTH_BYTES_MAX: Final = len(PADDING)
 """A fixed of more bytes becomes a binary column: in a fixed-size one a null takes as much as a value."""
 
-_TYPES: Final[dict[str, pa.DataType]] = {
+TYPES: Final[dict[str, pa.DataType]] = {
     "null": pa.null(),
     "boolean": pa.bool_(),
     "int": pa.int32(),
@@ -37,7 +33,7 @@ _TYPES: Final[dict[str, pa.DataType]] = {
     "bytes": pa.binary(),
     "string": pa.string(),
 }
-_LOGICAL_TYPES: Final[dict[str, pa.DataType]] = {
+LOGICAL_TYPES: Final[dict[str, pa.DataType]] = {
     "uuid": pa.binary(16),
     "timestamp-millis": pa.timestamp("ms", "UTC"),
     "timestamp-micros": pa.timestamp("us", "UTC"),
@@ -46,7 +42,6 @@ _INT_OUT_OF_RANGE: Final = DECODE_VERDICTS["int_out_of_range"]
 _BAD_BOOLEAN: Final = DECODE_VERDICTS["bad_boolean"]
 _ENUM_INDEX_OUT_OF_RANGE: Final = DECODE_VERDICTS["enum_index_out_of_range"]
 _UNRESOLVABLE_VALUE: Final = DECODE_VERDICTS["unresolvable_value"]
-_UNION_INDEX_OUT_OF_RANGE: Final = DECODE_VERDICTS["union_index_out_of_range"]
 
 
 class Walker(Protocol):
@@ -61,24 +56,10 @@ class Walker(Protocol):
         """Pass one value at each cursor and return what builds their column, in the lane's order."""
 
 
-def scalar_walker(node: Scalar) -> Walker:
-    """Return the walker of a primitive."""
-    if node.wire in ("string", "bytes"):
-        return Uuids() if node.logical == "uuid" else Texts(node.type)
-    type_ = _TYPES[node.type] if node.logical is None else _LOGICAL_TYPES[node.logical]
-    if node.wire == "null":
-        return Nulls()
-    if node.wire == "boolean":
-        return Booleans()
-    if node.wire in ("float", "double"):
-        return Floats(node.wire, type_)
-    return Integers(node.wire, type_)
-
-
 class Nulls:
     """Nulls take no bytes."""
 
-    type = _TYPES["null"]
+    type = TYPES["null"]
 
     def skip(self, lane: Lane) -> None:
         """Do nothing."""
@@ -92,7 +73,7 @@ class Nulls:
 class Booleans:
     """One byte, 0 or 1."""
 
-    type = _TYPES["boolean"]
+    type = TYPES["boolean"]
 
     def skip(self, lane: Lane) -> None:
         """Check and pass the byte."""
@@ -162,115 +143,6 @@ class Floats:
         values = at_each_byte[lane.pass_over(self._size)]
         wanted = values.astype(np.float64) if self._wide else values
         return lambda: fixed_width(self.type, wanted)
-
-
-class Texts:
-    """Strings and bytes; only strings have to be UTF-8."""
-
-    def __init__(self, type_: str) -> None:
-        self.type = _TYPES[type_]
-        self._is_text = type_ == "string"
-
-    def skip(self, lane: Lane) -> None:
-        """Check the length and pass the bytes."""
-        lane.span()
-
-    def read(self, lane: Lane) -> Build:
-        """Return strings."""
-        start, stop = lane.span()
-        slices = lane.chunk.texts if self._is_text else lane.chunk.blobs
-        group = slices.add(start, stop, lane.rows)
-        return lambda: slices.group(group, self.type)
-
-
-class OptionalTexts:
-    """Unions of null and a string (or bytes): most fields of an event are such."""
-
-    def __init__(self, text: Texts, text_branch: int) -> None:
-        self.type = text.type
-        self._text = text
-        self._code = text_branch << 1
-        self._branch = text_branch
-
-    def skip(self, lane: Lane) -> None:
-        """Pass the branch, and the string where there is one."""
-        self._walk(lane, False)
-
-    def read(self, lane: Lane) -> Build:
-        """Return strings and nulls."""
-        build = self._walk(lane, True)
-        assert build is not None
-        return build
-
-    def _walk(self, lane: Lane, keep: bool) -> Build | None:
-        present = self._present(lane)
-        count = len(present)
-        if not present.any():
-            return (lambda: nulls(count, self.type)) if keep else None
-        if present.all():
-            if keep:
-                return self._text.read(lane)
-            self._text.skip(lane)
-            return None
-        start, stop = self._optional_span(lane, present)
-        if not keep:
-            return None
-        slices = lane.chunk.texts if self._text.type == pa.string() else lane.chunk.blobs
-        group = slices.add(start, stop, lane.rows)
-        return lambda: slices.group(group, self.type, present)
-
-    def _present(self, lane: Lane) -> Flags:
-        """Pass the branches and tell where the string's was taken."""
-        branch = lane.byte()
-        if any_bits(branch) & 0xFD:
-            number = lane.long()
-            wrong = (number < 0) | (number > 1)
-            if wrong.any():
-                lane.fail(wrong, _UNION_INDEX_OUT_OF_RANGE)
-            taken: Flags = (number == self._branch) & lane.alive()
-            return taken
-        lane.advance(1)
-        present: Flags = branch == self._code
-        return present & lane.alive() if lane.chunk.failures else present
-
-    def _optional_span(self, lane: Lane, present: Flags) -> tuple[Longs, Longs]:
-        """Return where the strings start and stop; those that are not there are empty."""
-        first = lane.byte() * present
-        if any_bits(first) & 0x81:
-            index = np.flatnonzero(present)
-            texts = lane.part(index)
-            start = lane.pos.copy()
-            start[index], _ = texts.span()
-            lane.put_back(index, texts)
-            return start, lane.pos
-        start = lane.pos + present
-        lane.pos = stop = start + (first >> 1)
-        beyond = stop > lane.end
-        if beyond.any():
-            lane.fail(beyond & (start > lane.end), TRUNCATED)
-            lane.fail(beyond & lane.alive(), DECODE_VERDICTS["length_beyond_message"])
-            start[beyond] = lane.chunk.zeros
-        return start, lane.pos
-
-
-class Uuids:
-    """Strings that are UUIDs, as 16 bytes, most significant first."""
-
-    type = _LOGICAL_TYPES["uuid"]
-
-    def skip(self, lane: Lane) -> None:
-        """Check the length and pass the bytes."""
-        lane.span()
-
-    def read(self, lane: Lane) -> Build:
-        """Return UUIDs; those that are none are noted, and also when they are not even UTF-8."""
-        start, stop = lane.span()
-        values, bad = parse_uuids(lane.chunk.raw, start, stop - start)
-        wrong = np.flatnonzero(bad)
-        if len(wrong):
-            lane.chunk.flaw(lane.rows[wrong], BAD_UUID_RANK)
-            lane.chunk.texts.add(start[wrong], stop[wrong], lane.rows[wrong])
-        return lambda: fixed_width(self.type, values)
 
 
 class Fixeds:
