@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -21,12 +22,11 @@ import numpy.typing as npt
 import sample_messages as samples
 from confluent_kafka import Producer
 
-
 POOL_EVENTS: Final = 100_000
 STEP_MICROS: Final = 100
 
-# Single-object header (10), the id's length (1) and 36 characters, the account's length (1) and 10 characters,
-# then the time: 8 bytes of zigzag varint for any time between 1979 and 3111.
+# Single-object header (10), the id's length (1) and 36 characters, the account's length (1) and 10
+# characters, then the time: 8 bytes of zigzag varint for any time between 1979 and 3111.
 _ID_TAIL: Final = 10 + 1 + 24
 _ACCOUNT: Final = slice(10 + 1 + 36 + 1, 10 + 1 + 36 + 1 + 10)
 _MICROS: Final = _ACCOUNT.stop
@@ -58,8 +58,8 @@ class Pool:
         groups = zigzag[:, None] >> (7 * np.arange(_MICROS_BYTES)) & 0x7F
         groups[:, :-1] |= 0x80
         data[at[:, None] + np.arange(_MICROS, _MICROS + _MICROS_BYTES)] = groups
-        whole, ends = data.tobytes(), self.starts.tolist()
-        return [whole[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        whole = data.tobytes()
+        return [whole[start:end] for start, end in pairwise(self.starts.tolist())]
 
 
 def load_topic(kafka: str, topic: str, events: int) -> int:

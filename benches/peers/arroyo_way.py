@@ -24,11 +24,11 @@ from arroyo.processing.processor import StreamProcessor
 from arroyo.processing.strategies import BatchStep, CommitOffsets, RunTask
 from arroyo.processing.strategies.abstract import ProcessingStrategy, ProcessingStrategyFactory
 from arroyo.types import BrokerValue, Commit, Message, Partition, Topic
-from auditlog_schemas.catalog_file import load_catalog
-from auditlog_schemas.codec import EVENT_SCHEMA, SINGLE_OBJECT_HEADER_BYTES
-
 from peers.event_model import COLUMNS, row_of_record
 from peers.report import say
+
+from auditlog_schemas.catalog_file import load_catalog
+from auditlog_schemas.codec import EVENT_SCHEMA, SINGLE_OBJECT_HEADER_BYTES
 
 ROWS_MAX = 100_000
 FLUSH_SECONDS = 5.0

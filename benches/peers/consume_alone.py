@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 
 from confluent_kafka import Consumer
-
 from peers.report import say
 
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from pydantic import BaseModel, Field
+
 from auditlog_consumer.account_bucket import account_bucket
 from auditlog_storage.tables import EVENT_ROWS
-from pydantic import BaseModel, Field
 
 COLUMNS = EVENT_ROWS.names
 

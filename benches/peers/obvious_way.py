@@ -18,12 +18,12 @@ from uuid import UUID
 
 import clickhouse_connect
 import fastavro
-from auditlog_schemas.catalog_file import load_catalog
-from auditlog_schemas.codec import EVENT_SCHEMA, SINGLE_OBJECT_HEADER_BYTES
 from confluent_kafka import Consumer
-
 from peers.event_model import COLUMNS, Event, row_of_event
 from peers.report import say
+
+from auditlog_schemas.catalog_file import load_catalog
+from auditlog_schemas.codec import EVENT_SCHEMA, SINGLE_OBJECT_HEADER_BYTES
 
 ROWS_MAX = 100_000
 

@@ -1,0 +1,131 @@
+"""Publish to queryable: 200 events a second through the SDK, each looked for in the table until it is there.
+
+The time of an event runs from just before `AuditProducer.publish` is called until the answer of the first
+query that shows its row. One clock, one machine. The table is asked again 20 ms after each answer, by a query
+that reads only the parts that have come since, merged ones included; so a figure is too high by up to one such
+period, never too low.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+from consumer_run import LogLines, product
+from harness import Bench
+from sample_messages import sample_messages
+from servers import Servers
+
+from auditlog_local.child import Child
+from auditlog_producers import AuditEvent, AuditProducer, new_event_id
+from auditlog_schemas.codec import MessageDecoder, WriterSchemas
+from auditlog_schemas.event import datetime_of
+from auditlog_storage.connection import Connection
+
+PARTITIONS: Final = 8
+EVENTS_PER_SECOND: Final = 200
+SECONDS: Final = 60
+QUICK_SECONDS: Final = 10
+ASK_AGAIN_SECONDS: Final = 0.02
+WAIT_SECONDS_MAX: Final = 30.0
+
+_NEW: Final = """
+    SELECT _part, event_id FROM audit_events WHERE NOT has({seen:Array(String)}, _part)
+"""
+
+
+@dataclass
+class Watch:
+    """Looks for events in the table by reading each part once: those that came since the last look."""
+
+    connection: Connection
+    seen_at: dict[UUID, float] = field(default_factory=dict)
+    query_seconds: list[float] = field(default_factory=list)
+    _parts: set[str] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Note the time for every event that is there for the first time."""
+        asked = time.monotonic()
+        rows = self.connection.query_rows(_NEW, {"seen": list(self._parts)})
+        now = time.monotonic()
+        self.query_seconds.append(now - asked)
+        for part, event_id in rows:
+            self._parts.add(part)
+            self.seen_at.setdefault(event_id, now)
+
+
+def publish(producer: AuditProducer, seconds: int, published_at: dict[UUID, float]) -> None:
+    """Publish at an even pace, catching up when late; note when each event was handed over."""
+    decoder, random = MessageDecoder(WriterSchemas()), Random(1)
+    count = EVENTS_PER_SECOND * seconds
+    samples = [AuditEvent.from_record(decoder.decode(one)) for one in sample_messages("ordinary", 2_000)]
+    begun = time.monotonic()
+    for number in range(count):
+        due = begun + number / EVENTS_PER_SECOND
+        if (early := due - time.monotonic()) > 0:
+            time.sleep(early)
+        event = random.choice(samples).model_copy(
+            update={"event_id": new_event_id(), "occurred_at": datetime_of(time.time_ns() // 1_000)}
+        )
+        published_at[event.event_id] = time.monotonic()
+        producer.publish(event)
+
+
+def measure(servers: Servers, seconds: int) -> tuple[list[float], list[float]]:
+    """Return each event's seconds from publish to queryable, and the seconds that the queries took.
+
+    Raises:
+        RuntimeError: not all events arrived.
+    """
+    topic, _ = servers.new_topic(PARTITIONS)
+    connection = servers.new_database()
+    consumer = Child(product(servers, connection.settings.url.get_secret_value(), topic), servers.directory)
+    consumer.start()
+    try:
+        lines = LogLines(consumer, time.monotonic() + WAIT_SECONDS_MAX)
+        for _ in range(PARTITIONS):
+            lines.wait_for("started")
+        watch, published_at = Watch(connection), dict[UUID, float]()
+        with AuditProducer(servers.bootstrap, service="bench", topic=topic) as producer:
+            publishing = threading.Thread(target=publish, args=(producer, seconds, published_at))
+            publishing.start()
+            deadline = time.monotonic() + seconds + WAIT_SECONDS_MAX
+            while publishing.is_alive() or len(watch.seen_at) < len(published_at):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"{len(published_at)} events were published, {len(watch.seen_at)} are there"
+                    )
+                watch.look()
+                time.sleep(ASK_AGAIN_SECONDS)
+    finally:
+        consumer.stop()
+    latencies = [watch.seen_at[event_id] - at for event_id, at in published_at.items()]
+    return latencies, watch.query_seconds
+
+
+def main() -> None:
+    bench = Bench(__doc__ or "")
+    seconds = QUICK_SECONDS if bench.quick else SECONDS
+    with Servers() as servers:
+        latencies, queries = measure(servers, seconds)
+    p50, p90, p99, worst = np.percentile(latencies, [50, 90, 99, 100])
+    asking = float(np.median(queries))
+    print(
+        f"{len(latencies):,} events, {EVENTS_PER_SECOND} a second; the query that looks takes {asking:.3f} s"
+    )
+    bench.row("publish to queryable", "p50", "p90", "p99", "max")
+    bench.row("seconds", *(f"{value:.3f}" for value in (p50, p90, p99, worst)))
+    for name, value in {"p50": p50, "p90": p90, "p99": p99, "max": worst, "query_p50": asking}.items():
+        bench.figure(f"{name}_seconds", float(value))
+    bench.bar("p50, seconds", float(p50), at_most=1.0)
+    bench.bar("p99, seconds", float(p99), at_most=2.0)
+    bench.finish()
+
+
+if __name__ == "__main__":
+    main()
