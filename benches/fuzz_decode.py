@@ -13,6 +13,7 @@ import random
 import resource
 import time
 import traceback
+import warnings
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
@@ -39,6 +40,7 @@ def trial(seed: int) -> None:
 
 def run_range(first: int, last: int, at: Synchronized[int], found: Any) -> None:
     """Try the seeds from `first` to before `last`; say where we are, and at the end what was found."""
+    warnings.simplefilter("error")
     failed: list[int] = []
     slowest = 0.0
     for seed in range(first, last):

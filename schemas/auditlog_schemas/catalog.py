@@ -79,7 +79,7 @@ class Catalog:
         Raises:
             UnknownAction: rules ``unknown_action``, ``unknown_action_version``.
             InvalidEvent: rules ``wrong_entity_type``, ``changes_missing``, ``metadata_missing``,
-                ``related_missing``.
+                ``related_missing``, ``unknown_related_type``.
         """
         action = self.actions.get(record["action"])
         if action is None:
@@ -100,6 +100,10 @@ class Catalog:
         for entity_type in action.required_related:
             if entity_type not in related:
                 raise InvalidEvent("related_missing", "related", f"{action.name} needs a {entity_type}")
+        for index, item in enumerate(record["related"]):
+            if item["type"] not in self.entity_types:
+                found = f"{item['type']!r:.80} is not an entity type of catalog {self.version}"
+                raise InvalidEvent("unknown_related_type", f"related[{index}].type", found)
 
     def redact(self, record: Record) -> Record:
         """Return the record with the values of its action's sensitive fields replaced.

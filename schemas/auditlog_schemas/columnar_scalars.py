@@ -141,7 +141,8 @@ class Floats:
         raw = lane.chunk.raw
         at_each_byte = np.ndarray((len(raw) - self._size + 1,), f"<f{self._size}", raw, strides=(1,))
         values = at_each_byte[lane.pass_over(self._size)]
-        wanted = values.astype(np.float64) if self._wide else values
+        with np.errstate(invalid="ignore"):  # A signalling NaN is a value like any other.
+            wanted = values.astype(np.float64) if self._wide else values
         return lambda: fixed_width(self.type, wanted)
 
 

@@ -48,7 +48,10 @@ class CatalogTables:
         yield "changes_missing", np.flatnonzero(without)
         keys = columns.strings("metadata{key}")
         yield "metadata_missing", _lacking(self._metadata, action, keys)
-        yield "related_missing", _lacking(self._related, action, columns.strings("related[].type"))
+        related = columns.strings("related[].type")
+        yield "related_missing", _lacking(self._related, action, related)
+        unknown = np.flatnonzero(_numbers(related, self._entity_types) < 0)
+        yield "unknown_related_type", related.rows_at(unknown)
 
 
 def _requirements(actions: list[Action], attribute: str) -> dict[str, Flags]:

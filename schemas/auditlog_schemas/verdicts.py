@@ -28,6 +28,7 @@ CATALOG_RULES: Final = (
     ("changes_missing", "changes"),
     ("metadata_missing", "metadata"),
     ("related_missing", "related"),
+    ("unknown_related_type", "related[].type"),
 )
 CLOCK_RULE: Final = ("occurred_too_far_ahead", "occurred_at")
 

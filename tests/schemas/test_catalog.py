@@ -111,6 +111,7 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("wrong_entity_type", "license_updated", {"entity": {"type": "order", "id": "1", "name": None}}),
     ("changes_missing", "license_updated", {"changes": []}),
     ("metadata_missing", "order_manager_added", {"metadata": {"Manager": "x"}}),
+    ("unknown_related_type", "license_reset", {"related": [{"type": "li/cense", "id": "1", "name": None}]}),
     ("related_missing", "device_reset", {"related": [{"type": "order", "id": "1", "name": None}]}),
 ]
 

@@ -114,6 +114,12 @@ def test_uuids_are_bytes_most_significant_first() -> None:
     assert value == bytes.fromhex("0198f2a07c1e7abc8def0123456789ab")
 
 
+def test_a_signalling_nan_becomes_a_wider_nan_without_a_warning() -> None:
+    """Found by fuzzing: numpy warned of the cast."""
+    (value,) = decode("float", [b"\x01\0\xa0\x7f"], "double").values.to_pylist()
+    assert value != value
+
+
 def test_an_empty_record_still_counts_its_rows() -> None:
     decoded = decode(record(), [b"", b"x", b""])
     assert len(decoded.values) == 2
