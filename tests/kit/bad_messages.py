@@ -102,6 +102,8 @@ def _invalid() -> Iterator[tuple[str, bytes | None, str]]:
     yield "missing change", _encoded(make_record(changes=[])), "changes_missing"
     yield "missing metadata", _encoded(make_record(action="license_user_assigned")), "metadata_missing"
     yield "missing related", _encoded(make_record(**borrowed)), "related_missing"
+    unknown = [_entity(type="license/lic", id="1")]
+    yield "unknown related type", _encoded(make_record(related=unknown)), "unknown_related_type"
     yield "clock ahead", _encoded(make_record(occurred_at=ahead)), "occurred_too_far_ahead"
     yield "year 200000", _encoded(make_record(occurred_at=1 << 62)), "occurred_too_far_ahead"
 

@@ -111,8 +111,8 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("wrong_entity_type", "license_updated", {"entity": {"type": "order", "id": "1", "name": None}}),
     ("changes_missing", "license_updated", {"changes": []}),
     ("metadata_missing", "order_manager_added", {"metadata": {"Manager": "x"}}),
-    ("unknown_related_type", "license_reset", {"related": [{"type": "li/cense", "id": "1", "name": None}]}),
     ("related_missing", "device_reset", {"related": [{"type": "order", "id": "1", "name": None}]}),
+    ("unknown_related_type", "license_reset", {"related": [{"type": "li/cense", "id": "1", "name": None}]}),
 ]
 
 
@@ -132,6 +132,11 @@ def test_rules_are_checked_in_their_order() -> None:
     record = record_for(device)
     for rule, _, change in reversed(BROKEN):
         broken = {"metadata": {}} if rule == "metadata_missing" else change
+        if rule == "unknown_related_type":
+            license = {"type": "license", "id": "1", "name": None}
+            broken = {"related": [license, *change["related"]]}
+        elif rule == "related_missing":
+            broken = {"related": [{"type": "li/cense", "id": "1", "name": None}]}
         record = record | broken
         with pytest.raises(InvalidEvent) as caught:
             catalog.check(record)
