@@ -14,6 +14,8 @@ from auditlog_schemas.verdicts import DECODE_VERDICTS
 
 CHUNK_BYTES_MAX: Final = 1 << 30
 """Positions are kept in 32 bits where they leave the cursors."""
+THIN_ROUNDS: Final = 32
+"""How many rounds with few cursors a chunk has; see `auditlog_schemas.columnar_blocks`."""
 
 _NO_FLAW: Final = 255
 _CONTENT_VERDICTS: Final = np.array([DECODE_VERDICTS[rule] for rule in CONTENT_RULES], np.int16)
@@ -47,7 +49,7 @@ class Chunk:
         self.verdict = verdict
         self.zero_size_left: Longs = lengths.copy()
         self.failures = 0
-        self.thin_rounds_left = 32
+        self.thin_rounds_left = THIN_ROUNDS
         self.texts = Slices(raw)
         self.blobs = Slices(raw)
         self._content: Bytes = np.full(len(lengths), _NO_FLAW, np.uint8)

@@ -120,7 +120,10 @@ class Lane:
         first = self.byte()
         if any_bits(first) < 0x80:
             self.advance(1)
-            return ((first >> 1) ^ -(first & 1)).view(np.int8).astype(np.int64)
+            value = ((first >> 1) ^ -(first & 1)).view(np.int8).astype(np.int64)
+            if self.chunk.failures:
+                value[self.end == FAR] = 0
+            return value
         return self._long_numbers(first)
 
     def _long_numbers(self, first: Bytes) -> Longs:

@@ -201,6 +201,14 @@ def test_items_without_bytes_in_more_blocks_than_rounds() -> None:
         assert [len(value or []) for value in decode(NULLS, messages).values.to_pylist()] == counts
 
 
+def test_a_message_that_ends_where_the_strict_decoder_takes_over() -> None:
+    """Found by fuzzing: a count that was never there was taken from the next message, and walked."""
+    for items in range(2, 60):
+        cut = varint(items) + b"\x02\x02k\x02v\0" + b"\0" * (items - 2)
+        decoded = decode({"type": "array", "items": STRINGS}, [cut, b"\x02" + varint(1_000)])
+        assert rules(decoded) == ["truncated", "too_many_items"]
+
+
 def elapsed(schema: Any, messages: list[bytes]) -> float:
     decoder = ColumnarDecoder(resolve(schema))
     start = time.process_time()
