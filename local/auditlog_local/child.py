@@ -55,6 +55,7 @@ class Child:
         self.spec = spec
         self.log_path = log_dir / f"{spec.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        # Of the last attempt, whether it succeeded or not.
         self.started_at = 0.0
 
     def start(self) -> None:
@@ -63,6 +64,7 @@ class Child:
         Raises:
             ConfigError: its log cannot be written.
         """
+        self.started_at = time.monotonic()
         command = [sys.executable, "-m", "auditlog_local.leash"]
         command += ["--grace-seconds", str(self.spec.stop_timeout_seconds), "--", *self.spec.argv]
         try:
@@ -74,7 +76,6 @@ class Child:
             raise ConfigError(f"cannot write the log {self.log_path}: {error.strerror}") from error
         self._let_go()
         with log:
-            self.started_at = time.monotonic()
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

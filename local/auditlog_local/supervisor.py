@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,8 @@ QUICK_SECONDS = 60.0
 BACKOFF_SECONDS = 0.5
 BACKOFF_SECONDS_MAX = 10.0
 _POLL_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
 
 EventName = Literal["starting", "ready", "crashed", "restarting", "gave_up", "stopped"]
 
@@ -46,7 +50,8 @@ class Supervisor:
 
     Args:
         log_dir: where each child's `<name>.log` goes.
-        on_event: told of every event, from several threads, one at a time; must return quickly and not raise.
+        on_event: told of every event, from several threads, one at a time; must return quickly. What it
+            raises is logged and changes nothing.
     """
 
     def __init__(self, log_dir: Path, on_event: Callable[[ChildEvent], None] | None = None) -> None:
@@ -114,23 +119,35 @@ class Supervisor:
             while remaining and _stem(remaining[-1]) == stem:
                 group.append(remaining.pop().child)
             with ThreadPoolExecutor(len(group)) as pool:
-                list(pool.map(Child.stop, group))
-            for child in group:
-                self._tell(child.spec.name, "stopped")
+                troubles = list(pool.map(_stop, group))
+            for child, trouble in zip(group, troubles, strict=True):
+                self._tell(child.spec.name, "stopped", trouble)
         self._failed.set()
 
     def _tell(self, name: str, event: EventName, detail: str = "") -> None:
-        if self._on_event is not None:
+        if self._on_event is None:
+            return
+        try:
             with self._event_lock:
                 self._on_event(ChildEvent(name, event, detail))
+        except Exception:
+            # A terminal that went away (`up 2>&1 | head`) is no reason to watch nobody any more.
+            _log.warning("what is told of %s %s failed", name, event, exc_info=True)
 
     def _watch(self) -> None:
         while not self._stopping.wait(_POLL_SECONDS):
             with self._lock:
                 watched = list(self._watched)
             for one in watched:
-                if not one.gave_up:
+                if one.gave_up:
+                    continue
+                try:
                     self._look_at(one)
+                except Exception as error:
+                    # Also when it still runs: nobody could tell whether it works.
+                    with suppress(Exception):
+                        one.child.kill()
+                    self._crashed(one, f"cannot be started or watched ({type(error).__name__}: {error})")
 
     def _look_at(self, one: _Watched) -> None:
         now = time.monotonic()
@@ -141,6 +158,8 @@ class Supervisor:
                 one.ready = False
                 one.ready_deadline = now + one.child.spec.ready_timeout_seconds
                 self._tell(name, "restarting")
+                # One that could not be ended before must not live on beside its successor.
+                one.child.kill()
                 one.child.start()
             return
         code = one.child.exit_code()
@@ -170,6 +189,15 @@ class Supervisor:
             self._failed.set()
             return
         one.restart_at = now + min(BACKOFF_SECONDS * 2 ** (one.crashes - 1), BACKOFF_SECONDS_MAX)
+
+
+def _stop(child: Child) -> str:
+    """Stop a child and return "", or why it may still run: the others have to be stopped all the same."""
+    try:
+        child.stop()
+    except Exception as error:
+        return f"it may still run ({type(error).__name__}: {error})"
+    return ""
 
 
 def _stem(one: _Watched) -> str:

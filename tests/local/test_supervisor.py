@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +96,101 @@ def test_what_crashes_again_and_again_is_given_up(
         supervisor.wait(30)
     assert sum(e.event == "restarting" for e in events) == supervisor_module.QUICK_CRASHES_MAX
     assert events[-1].event == "gave_up"
+
+
+def test_a_start_that_fails_is_a_crash_and_is_given_up(
+    tmp_path: Path, supervisor: Supervisor, events: list[ChildEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "BACKOFF_SECONDS", 0.01)
+    supervisor.start(python("server", SLEEP))
+    child = supervisor.start(python("homeless", "import time; time.sleep(0.5)"))
+    shutil.rmtree(tmp_path / "logs")
+    (tmp_path / "logs").write_text("no directory any more")
+    # As when it ran for a while before the disk went away.
+    monkeypatch.setattr(child, "started_at", -1e9)
+    with pytest.raises(ChildFailed, match=r"homeless cannot be .*ConfigError: cannot write the log"):
+        supervisor.wait(30)
+    assert list(supervisor.pids) == ["server"]
+    server = supervisor.pids["server"]
+    (tmp_path / "logs").unlink()
+    os.killpg(server, signal.SIGKILL)
+    wait_for(events, "server", "ready", 2)
+    assert supervisor.pids["server"] != server
+
+
+def test_a_start_that_failed_succeeds_when_its_cause_is_gone(
+    tmp_path: Path, supervisor: Supervisor, events: list[ChildEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "BACKOFF_SECONDS", 0.01)
+    child = supervisor.start(python("patient", SLEEP))
+    (tmp_path / "logs").rename(tmp_path / "away")
+    (tmp_path / "logs").write_text("")
+    assert child.pid is not None
+    os.killpg(child.pid, signal.SIGKILL)
+    wait_for(events, "patient", "crashed", 2)
+    (tmp_path / "logs").unlink()
+    wait_for(events, "patient", "ready", 2)
+    assert not supervisor.wait(0.1)
+
+
+def test_a_child_that_cannot_be_watched_is_started_again(
+    supervisor: Supervisor, events: list[ChildEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "BACKOFF_SECONDS", 0.01)
+    asked: list[int] = []
+
+    def ready() -> bool:
+        asked.append(1)
+        if len(asked) == 2:
+            raise OSError("too many open files")
+        return True
+
+    child = supervisor.start(python("unclear", SLEEP, ready=ready))
+    first = child.pid
+    assert first is not None
+    os.killpg(first, signal.SIGKILL)
+    wait_for(events, "unclear", "ready", 2)
+    assert [e.detail.splitlines()[0] for e in events if e.event == "crashed"] == [
+        "ended with exit code -9",
+        "cannot be started or watched (OSError: too many open files)",
+    ]
+    assert not supervisor.wait(0.1)
+
+
+def test_who_is_told_may_fail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[ChildEvent] = []
+
+    def tell(event: ChildEvent) -> None:
+        told.append(event)
+        raise BrokenPipeError
+
+    supervisor = Supervisor(tmp_path / "logs", tell)
+    child = supervisor.start(python("server", SLEEP))
+    assert child.pid is not None
+    os.killpg(child.pid, signal.SIGKILL)
+    wait_for(told, "server", "ready", 2)
+    supervisor.stop()
+    assert [e.event for e in told] == ["starting", "ready", "crashed", "restarting", "ready", "stopped"]
+    assert "server crashed failed" in caplog.text
+
+
+def test_one_that_cannot_be_stopped_holds_up_no_other(
+    tmp_path: Path, events: list[ChildEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = Supervisor(tmp_path / "logs", events.append)
+    server = supervisor.start(python("server", SLEEP))
+    stuck = supervisor.start(python("stuck", SLEEP))
+    stop = stuck.stop
+
+    def stop_in_vain() -> None:
+        stop()
+        raise subprocess.TimeoutExpired("stuck", 5)
+
+    monkeypatch.setattr(stuck, "stop", stop_in_vain)
+    supervisor.stop()
+    assert server.pid is None
+    assert [e.name for e in events if e.event == "stopped"] == ["stuck", "server"]
+    assert "may still run" in events[-2].detail
 
 
 def test_children_stop_in_reverse_and_by_force_where_needed(tmp_path: Path, events: list[ChildEvent]) -> None:
