@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from auditlog_storage.connection import Connection
 
 READY_SECONDS_MAX: Final = 30.0
+EXIT_SECONDS: Final = 1.0
+"""What a consumer needs to leave the group and end, after it has finished what it was storing."""
 
 Notice: TypeAlias = Callable[[str, str], None]
 """Told what became ready: its name, and where it answers or what it is."""
@@ -65,16 +67,19 @@ class LocalPipeline:
             BrokerUnavailable, StorageUnavailable: what runs elsewhere does not answer.
             TerminalError: a process did not come up; the message ends with its last log lines.
         """
+        from auditlog_local.stack import CHILD_STOP_SECONDS
+
         # First of all: a wrong catalog should not cost the start of two servers.
         catalog = configured_catalog()
         self.stack.start()
         try:
             self._prepare(catalog)
+            # By itself it would take longer than the stack waits for it, and be killed in the middle.
+            stop_seconds = f"{CHILD_STOP_SECONDS - EXIT_SECONDS:g}"
+            environment = {**self.environment, "AUDITLOG_STOP_SECONDS_MAX": stop_seconds}
             for number in range(1, self._consumers + 1):
                 name = f"consumer-{number}"
-                self.stack.add_child(
-                    name, (sys.executable, "-m", "auditlog_cli", "consume"), self.environment
-                )
+                self.stack.add_child(name, (sys.executable, "-m", "auditlog_cli", "consume"), environment)
             self._notice("consumer", f"{self._consumers} running" if self._consumers != 1 else "running")
         except BaseException:
             self.stack.stop()
