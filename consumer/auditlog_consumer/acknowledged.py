@@ -30,16 +30,16 @@ class AcknowledgedWriter:
     def __init__(self, kafka: str, config: Mapping[str, str] | None = None) -> None:
         self._producer = Producer(
             {
+                **(config or {}),
                 "bootstrap.servers": kafka,
                 "enable.idempotence": True,
                 "acks": "all",
                 "partitioner": "murmur2_random",
                 "compression.type": "lz4",
-                # A message as large as the broker takes is dead-lettered with headers of its own.
-                "message.max.bytes": 2 * 1024 * 1024,
+                # How large a message may be is for the topic to say.
+                "message.max.bytes": 1_000_000_000,
                 "delivery.timeout.ms": int(ACKNOWLEDGED_SECONDS_MAX * 1000),
                 "log_level": 2,
-                **(config or {}),
             }
         )
 

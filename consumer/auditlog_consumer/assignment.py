@@ -17,7 +17,7 @@ class Judging:
     """A batch on its way through the judge."""
 
     verdicts: Future[Verdicts]
-    size_bytes: int
+    held_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Storing:
     """A judged batch on its way into the ledger."""
 
     range: Future[Range]
-    size_bytes: int
+    held_bytes: int
 
 
 @dataclass(slots=True)
@@ -38,6 +38,7 @@ class Assigned:
         judging: the batch after the one that is being stored.
         storing: the batch whose range the ledger records next.
         paused: Kafka is not asked for more: not started yet, or enough is held.
+        out_of_range: Kafka no longer has the position; nothing more is read until recovery.
     """
 
     partition: Partition
@@ -47,6 +48,7 @@ class Assigned:
     judging: Judging | None = None
     storing: Storing | None = None
     paused: bool = True
+    out_of_range: bool = False
 
     @property
     def under_way(self) -> list[Future[Any]]:
@@ -61,8 +63,13 @@ class Assigned:
         return steps
 
     @property
+    def idle(self) -> bool:
+        """Tell whether nothing is collected and nothing under way."""
+        return not self.under_way and not self.collector
+
+    @property
     def held_bytes(self) -> int:
-        """Return the message bytes collected, being judged and being stored."""
-        collected = self.collector.buffered_bytes if self.collector else 0
-        judging = self.judging.size_bytes if self.judging else 0
-        return collected + judging + (self.storing.size_bytes if self.storing else 0)
+        """Return the memory of the messages collected, being judged and being stored, about."""
+        collected = self.collector.held_bytes if self.collector else 0
+        judging = self.judging.held_bytes if self.judging else 0
+        return collected + judging + (self.storing.held_bytes if self.storing else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from auditlog_consumer.partition import Partition
 
@@ -26,6 +26,21 @@ class Message(Protocol):
 
     def __len__(self) -> int:
         """Return the size of the body in bytes."""
+
+
+MESSAGE_BYTES: Final = 512
+"""What a message takes in memory beside its value and key, about."""
+
+
+def value_bytes(messages: Sequence[Message]) -> int:
+    """Return the size of the messages' values."""
+    return sum(map(len, messages))
+
+
+def held_bytes(messages: Sequence[Message]) -> int:
+    """Return the memory that the messages take, about."""
+    keys = sum(len(key) for message in messages if (key := message.key()))
+    return value_bytes(messages) + keys + MESSAGE_BYTES * len(messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +72,6 @@ class Batch:
         return self.messages[-1].offset()
 
     @property
-    def size_bytes(self) -> int:
-        """Return the size of the message values."""
-        return sum(map(len, self.messages))
-
-    @property
     def absent(self) -> int:
         """Return how many offsets of the range hold no message: aborted transactions, control records."""
         return self.last_offset - self.first_offset + 1 - len(self.messages)
@@ -73,12 +83,14 @@ class Collector:
     Attributes:
         next_offset: the first offset that no taken batch covers.
         buffered_bytes: size of the collected message values.
+        held_bytes: the memory of the collected messages, about.
     """
 
     def __init__(self, partition: Partition, next_offset: int, limits: BatchLimits) -> None:
         self.partition = partition
         self.next_offset = next_offset
         self.buffered_bytes = 0
+        self.held_bytes = 0
         self._limits = limits
         self._messages: list[Message] = []
         self._expected = next_offset
@@ -102,7 +114,8 @@ class Collector:
         if new and not self._messages:
             self._oldest_seconds = now_seconds
         self._messages.extend(new)
-        self.buffered_bytes += sum(map(len, new))
+        self.buffered_bytes += value_bytes(new)
+        self.held_bytes += held_bytes(new)
         return again
 
     def _following(self, messages: Sequence[Message]) -> tuple[Sequence[Message], int | None]:
@@ -135,7 +148,8 @@ class Collector:
         count = self._count_within_limits()
         batch = Batch(self.partition, self.next_offset, self._messages[:count])
         del self._messages[:count]
-        self.buffered_bytes -= batch.size_bytes
+        self.buffered_bytes -= value_bytes(batch.messages)
+        self.held_bytes -= held_bytes(batch.messages)
         self.next_offset = batch.last_offset + 1
         self._oldest_seconds = now_seconds
         return batch

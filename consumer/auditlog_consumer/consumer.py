@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from typing import Final
 from uuid import UUID
 
 import structlog
 
 from auditlog_consumer.assignment import Assigned, Judging, Storing
-from auditlog_consumer.batch import Batch, BatchLimits, Collector
+from auditlog_consumer.batch import Batch, BatchLimits, Collector, held_bytes
+from auditlog_consumer.daemon_pool import DaemonPool
 from auditlog_consumer.group import GroupMember, Polled
 from auditlog_consumer.judge import Judge, Verdicts
 from auditlog_consumer.partition import Epoch, Partition
@@ -54,8 +55,8 @@ class Consumer:
         self._store = store
         self._assigned: dict[int, Assigned] = {}
         # Judging is bound by the processor, so a second thread for it would only compete.
-        self._judging = ThreadPoolExecutor(1, thread_name_prefix="judging")
-        self._storing = ThreadPoolExecutor(settings.storing_threads, thread_name_prefix="storing")
+        self._judging = DaemonPool(1, "judging")
+        self._storing = DaemonPool(settings.storing_threads, "storing")
         self._limits = BatchLimits(
             settings.batch_rows_max, settings.batch_bytes_max, settings.flush_interval_seconds
         )
@@ -74,11 +75,12 @@ class Consumer:
                 self._settle()
                 self._start_batches()
                 self._balance()
+                self._restart()
             self._finish()
         finally:
             self._end(self._assigned)
-            for threads in (self._judging, self._storing):
-                threads.shutdown(wait=False, cancel_futures=True)
+            self._judging.shutdown()
+            self._storing.shutdown()
             self._group.close()
 
     def _on_assigned(self, numbers: list[int]) -> None:
@@ -111,7 +113,8 @@ class Consumer:
             if assigned is not None and assigned.collector is not None:
                 self._read_again(assigned, assigned.collector.add(messages, now))
         for number in polled.out_of_range & self._assigned.keys():
-            self._restart(number)
+            self._group.stop(number)
+            self._assigned[number].out_of_range = True
         if polled.trouble and now - self._trouble_logged_seconds > TROUBLE_LOG_SECONDS:
             self._trouble_logged_seconds = now
             _log.warning("Kafka is away; waiting", error=str(polled.trouble[-1]))
@@ -123,13 +126,13 @@ class Consumer:
             self._group.start(assigned.partition.number, offset)
             assigned.paused = False
 
-    def _restart(self, number: int) -> None:
-        """Recover a partition again whose position Kafka no longer has: retention overtook us."""
-        partition = self._assigned[number].partition
-        _log.warning("position is out of range; recovering", partition=str(partition))
-        self._group.stop(number)
-        self._end([number])
-        self._recover(partition)
+    def _restart(self) -> None:
+        """Recover partitions whose position Kafka no longer has, once what was read of them is stored."""
+        for number, assigned in list(self._assigned.items()):
+            if assigned.out_of_range and assigned.idle:
+                _log.warning("position is out of range; recovering", partition=str(assigned.partition))
+                self._end([number])
+                self._recover(assigned.partition)
 
     def _finish(self) -> None:
         """Take the batches that are being stored to their end, for a bounded time; begin no others."""
@@ -172,13 +175,13 @@ class Consumer:
             judging = assigned.judging
             if judging is not None and judging.verdicts.done() and assigned.storing is None:
                 range = self._storing.submit(self._store.store, judging.verdicts.result(), assigned.epoch)
-                assigned.storing = Storing(range, judging.size_bytes)
+                assigned.storing = Storing(range, judging.held_bytes)
                 assigned.judging = None
             collector = assigned.collector
             if assigned.judging is None and collector is not None and collector.ready(now):
                 batch = collector.take(now)
                 verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
-                assigned.judging = Judging(verdicts, batch.size_bytes)
+                assigned.judging = Judging(verdicts, held_bytes(batch.messages))
 
     def _judge_batch(self, batch: Batch, epoch: Epoch) -> Verdicts:
         return persist(epoch, f"judging {batch}", lambda: self._judge.judge(batch))
@@ -187,7 +190,7 @@ class Consumer:
         """Pause partitions that hold their share of the memory, resume them when half of it is free."""
         share_bytes = self._settings.buffered_bytes_max // max(len(self._assigned), 1)
         for number, assigned in self._assigned.items():
-            if assigned.collector is None:
+            if assigned.collector is None or assigned.out_of_range:
                 continue
             if not assigned.paused and assigned.held_bytes >= share_bytes:
                 self._group.pause([number])

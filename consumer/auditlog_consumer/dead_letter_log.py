@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_consumer.judge import Judge
 from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.settings import ConsumerSettings
-from auditlog_schemas.errors import BrokerUnavailable, InvalidEvent
+from auditlog_schemas.errors import BrokerUnavailable, ConfigError, InvalidEvent
 
 REPLAYED_HEADER: Final = "replayed"
 """Marks a note on the dead-letter topic that says: the letter of this key was published again."""
@@ -110,6 +111,7 @@ class DeadLetterLog:
         """Yield the messages of the dead-letter topic up to where it ends now."""
         consumer = Consumer(
             {
+                **self._settings.kafka_config,
                 "bootstrap.servers": self._settings.kafka,
                 "group.id": f"{self._settings.group}.dead-letter-log",
                 "enable.auto.commit": False,
@@ -118,7 +120,6 @@ class DeadLetterLog:
                 # An empty partition's end is told when its first fetch returns.
                 "fetch.wait.max.ms": 20,
                 "log_level": 2,
-                **self._settings.kafka_config,
             }
         )
         try:
@@ -129,26 +130,43 @@ class DeadLetterLog:
             consumer.close()
 
     def _read_to_end(self, consumer: Consumer) -> Iterator[Any]:
+        """Yield what there is when the reading begins; letters that come meanwhile are for the next one."""
         topic = self._settings.dead_topic
         found = consumer.list_topics(topic, timeout=SILENCE_SECONDS_MAX).topics[topic]
         if found.error is not None:
+            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise ConfigError(f"Kafka has no topic {topic!r}: `auditlog consume` creates it")
             raise KafkaException(found.error)
-        unfinished = set(found.partitions)
-        consumer.assign([TopicPartition(topic, number, 0) for number in sorted(unfinished)])
+        ends: dict[int, int] = {}
+        for number in found.partitions:
+            low, high = consumer.get_watermark_offsets(
+                TopicPartition(topic, number), timeout=SILENCE_SECONDS_MAX
+            )
+            if high > low:
+                ends[number] = high
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in sorted(ends)])
         silent_polls = 0
-        while unfinished:
+        while ends:
             received = consumer.consume(_POLL_MESSAGES_MAX, _POLL_SECONDS)
             silent_polls = 0 if received else silent_polls + 1
             if silent_polls * _POLL_SECONDS >= SILENCE_SECONDS_MAX:
                 raise BrokerUnavailable(f"Kafka sent nothing of {topic} for {SILENCE_SECONDS_MAX:.0f} s")
             for message in received:
-                failure = message.error()
-                if failure is None:
-                    yield message
-                elif failure.code() == KafkaError._PARTITION_EOF:
-                    unfinished.discard(message.partition() or 0)
-                elif not failure.retriable():
-                    raise KafkaException(failure)
+                yield from _until_end(message, ends)
+
+
+def _until_end(message: Any, ends: dict[int, int]) -> Iterator[Any]:
+    """Yield a message that lies before its partition's end; forget the partition when its end is reached."""
+    failure = message.error()
+    if failure is not None and failure.code() != KafkaError._PARTITION_EOF:
+        if not failure.retriable():
+            raise KafkaException(failure)
+        return
+    end = ends.get(message.partition(), 0)
+    if failure is None and message.offset() < end:
+        yield message
+    if failure is not None or message.offset() + 1 >= end:
+        ends.pop(message.partition(), None)
 
 
 def _is_note(message: Any) -> bool:
@@ -169,7 +187,7 @@ def _letter(message: Any, replayed: bool) -> DeadLetter:
         source_topic_id=text.get("source_topic_id", ""),
         source_partition=_number(text.get("source_partition", "")),
         source_offset=_number(text.get("source_offset", "")),
-        source_time=datetime.fromtimestamp(_number(text.get("source_timestamp", "")) / 1000, UTC),
+        source_time=_moment(_number(text.get("source_timestamp", ""))),
         catalog_version=text.get("catalog_version", ""),
         source_key=headers.get("source_key") or None,
         body=message.value(),
@@ -178,12 +196,21 @@ def _letter(message: Any, replayed: bool) -> DeadLetter:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def _moment(millis: int) -> datetime:
+    """Return a time; what no calendar holds is shown as 1970."""
+    try:
+        return datetime.fromtimestamp(millis / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _acceptable(letter: DeadLetter, judge: Judge) -> bool:
+    # By today's clock, not the letter's: published again, the message has a new timestamp.
     try:
-        judge.read(letter.body, int(letter.source_time.timestamp() * 1000))
+        judge.read(letter.body, int(time.time() * 1000))
     except InvalidEvent:
         return False
     return True

@@ -19,6 +19,9 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import TransientError
 
 _OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_OTHER_TOPIC: Final = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError.INCONSISTENT_TOPIC_ID}
+)
 
 
 @dataclass(slots=True)
@@ -27,7 +30,7 @@ class Polled:
 
     Attributes:
         messages: by partition, in the order of their offsets.
-        out_of_range: partitions whose position Kafka no longer has.
+        out_of_range: partitions whose position Kafka no longer has, or whose topic it knows no longer.
         trouble: errors that will pass, such as a broker that is away.
     """
 
@@ -48,6 +51,7 @@ class GroupMember:
         self._reading: set[int] = set()
         self._consumer = Consumer(
             {
+                **settings.kafka_config,
                 "bootstrap.servers": settings.kafka,
                 "group.id": settings.group,
                 "partition.assignment.strategy": "cooperative-sticky",
@@ -62,7 +66,6 @@ class GroupMember:
                 "queued.max.messages.kbytes": 16 * 1024,
                 "queued.min.messages": 50_000,
                 "log_level": 2,
-                **settings.kafka_config,
             }
         )
 
@@ -99,6 +102,9 @@ class GroupMember:
                 polled.messages.setdefault(cast(int, message.partition()), []).append(cast(Message, message))
             elif failure.code() in _OUT_OF_RANGE:
                 polled.out_of_range.add(cast(int, message.partition()))
+            elif failure.code() in _OTHER_TOPIC:
+                # The topic is gone for now, or is another one by now: recovery finds out which.
+                polled.out_of_range |= self._reading
             elif failure.code() != KafkaError._PARTITION_EOF:
                 trouble = translate(failure, "polling")
                 if not isinstance(trouble, TransientError):
@@ -112,6 +118,8 @@ class GroupMember:
         self.stop(partition)
         self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
         self._reading.add(partition)
+        # librdkafka remembers a pause beyond the assignment it was made in.
+        self.resume([partition])
 
     def stop(self, partition: int) -> None:
         """Read a partition no longer, until the next `start`; it stays this member's."""

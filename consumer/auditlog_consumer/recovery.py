@@ -9,14 +9,18 @@ import structlog
 
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.patience import persist
-from auditlog_schemas.errors import TerminalError
+from auditlog_consumer.topics import TopicInfo
+from auditlog_schemas.errors import BrokerUnavailable, TerminalError
 from auditlog_storage.ledger import Ledger, Range
 
 _log = structlog.get_logger("auditlog.consumer")
 
 
-class LogEnds(Protocol):
-    """Tells which offsets Kafka has; `Topics` fits."""
+class Log(Protocol):
+    """Tells which topic Kafka has and which offsets; `Topics` fits."""
+
+    def find(self, topic: str) -> TopicInfo | None:
+        """Return what Kafka says of a topic."""
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the offset after the last one."""
@@ -25,7 +29,7 @@ class LogEnds(Protocol):
 class Recovery:
     """Finds the offset from which a partition that was just assigned has to be read."""
 
-    def __init__(self, ledger: Ledger, kafka: LogEnds, group: str) -> None:
+    def __init__(self, ledger: Ledger, kafka: Log, group: str) -> None:
         self._ledger = ledger
         self._kafka = kafka
         self._group = group
@@ -37,9 +41,11 @@ class Recovery:
         retention deleted messages before they were read, a ``lost`` range is recorded and said loudly.
 
         Raises:
-            TerminalError: Kafka's log ends before the ledger does: it is not the log that was recorded.
+            TerminalError: the topic was deleted and made again, or its log ends before the ledger does: it
+                is not the log that was recorded.
             EpochEnded: the partition was taken away meanwhile.
         """
+        persist(epoch, f"identifying {partition}", lambda: self._require_same_topic(partition))
         known = persist(epoch, f"reading the ledger of {partition}", lambda: self._next_recorded(partition))
         low, high = persist(
             epoch,
@@ -59,6 +65,16 @@ class Recovery:
             persist(epoch, f"recording a loss in {partition}", lambda: self._ledger.append(lost))
             return low
         return known
+
+    def _require_same_topic(self, partition: Partition) -> None:
+        found = self._kafka.find(partition.topic)
+        if found is None:
+            raise BrokerUnavailable(f"Kafka has no topic {partition.topic!r} any more")
+        if found.topic_id != partition.topic_id:
+            raise TerminalError(
+                f"topic {partition.topic} was deleted and made again: its id is {found.topic_id}, it was "
+                f"{partition.topic_id}; see docs/operations.md, 'topic recreated'"
+            )
 
     def _next_recorded(self, partition: Partition) -> int | None:
         return self._ledger.next_offset(partition.topic_id, partition.number)

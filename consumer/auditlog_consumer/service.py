@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DeadLetterSink
@@ -17,7 +19,7 @@ from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
-from auditlog_consumer.topics import TopicInfo, Topics
+from auditlog_consumer.topics import HEADERS_BYTES_MAX, TopicInfo, Topics
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import WriterSchemas
 from auditlog_schemas.errors import ConfigError
@@ -25,6 +27,8 @@ from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
+
+_log = structlog.get_logger("auditlog.consumer")
 
 
 def consume(settings: ConsumerSettings, connection: Connection, stop: threading.Event) -> None:
@@ -82,15 +86,30 @@ def _read_schema(path: Path) -> Any:
 
 
 def _ensure(topics: Topics, settings: ConsumerSettings) -> TopicInfo:
-    topics.ensure(settings.topic, settings.dead_topic)
-    found = topics.describe(settings.topic)
-    if found.timestamp_type != "LogAppendTime":
+    events, dead = topics.ensure(settings.topic, settings.dead_topic)
+    if events.timestamp_type != "LogAppendTime":
         raise ConfigError(
-            f"topic {settings.topic} has message.timestamp.type={found.timestamp_type}: producers could "
-            "set any time; set it with "
-            "`kafka-configs.sh --alter --add-config message.timestamp.type=LogAppendTime`"
+            f"topic {events.name} has message.timestamp.type={events.timestamp_type}: producers could set "
+            f"any time; {_alter(events, 'message.timestamp.type=LogAppendTime')}"
         )
-    return found
+    needed = events.message_bytes_max + HEADERS_BYTES_MAX
+    if dead.message_bytes_max < needed:
+        raise ConfigError(
+            f"topic {dead.name} has max.message.bytes={dead.message_bytes_max}: a rejected message of "
+            f"{events.name} may not fit; {_alter(dead, f'max.message.bytes={needed}')}"
+        )
+    if dead.retention_millis != -1:
+        _log.warning(
+            "dead letters expire",
+            topic=dead.name,
+            retention_ms=dead.retention_millis,
+            keep_them_with=_alter(dead, "retention.ms=-1"),
+        )
+    return events
+
+
+def _alter(topic: TopicInfo, setting: str) -> str:
+    return f"run `kafka-configs.sh --alter --topic {topic.name} --add-config {setting}`"
 
 
 def _ends_with(stop: threading.Event) -> Epoch:

@@ -32,7 +32,8 @@ class ConsumerSettings(BaseSettings):
         schemas: files of further writer schemas (.avsc), separated as in PATH.
         batch_rows_max, batch_bytes_max, flush_interval_seconds: a partition's batch is stored when it
             reaches the first of these; bytes are those of the message values.
-        buffered_bytes_max: of all partitions together; above it they are paused.
+        buffered_bytes_max: memory for messages that are not stored yet, of all partitions together;
+            partitions that hold more than their share are paused.
         storing_threads: batches stored at the same time.
         session_timeout_seconds: after which Kafka gives the partitions of a silent member away.
         stop_seconds_max: how long a stop waits for batches under way.
@@ -50,7 +51,7 @@ class ConsumerSettings(BaseSettings):
     batch_rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
     batch_bytes_max: Bytes = 32 * 1024 * 1024
     flush_interval_seconds: Seconds = 1.0
-    buffered_bytes_max: Bytes = 128 * 1024 * 1024
+    buffered_bytes_max: Bytes = 256 * 1024 * 1024
     storing_threads: Count = 2
     session_timeout_seconds: Seconds = 30.0
     stop_seconds_max: Seconds = 7.0

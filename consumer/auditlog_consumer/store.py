@@ -1,8 +1,11 @@
-"""Storing a judged batch: dead-letter the rejected, insert what is missing, record the range."""
+"""Storing a judged batch: insert what is missing, dead-letter the rejected, record the range."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -47,64 +50,66 @@ class BatchStore:
 
         On return every message of the batch is either a row, read back after its insert, or a dead letter
         that Kafka acknowledged, and the ledger has a row that says so. When it raises, any part of that may
-        have happened, except the ledger row; storing the same messages again completes it without storing a
-        row twice.
+        have happened, except the ledger row; storing the same messages again completes it. That stores no row
+        twice unless an insert of this process still ran in ClickHouse when another one read back.
 
         Raises:
             EpochEnded: the partition was taken away; whoever has it now starts from the ledger.
             TerminalError: what is stored contradicts the batch, or ClickHouse or Kafka refuse it.
         """
-        if verdicts.rejected:
-            persist(
-                epoch,
-                f"dead-lettering {verdicts}",
-                lambda: self._dead_letters.write(verdicts.partition, verdicts.rejected),
-            )
-        self._insert_missing(verdicts, epoch)
-        range = self._range(verdicts)
+        stored = self._insert_missing(verdicts, epoch)
+        rejected = [each for each in verdicts.rejected if each.message.offset() not in stored]
+        if rejected:
+            letters = partial(self._dead_letters.write, verdicts.partition, rejected)
+            persist(epoch, f"dead-lettering {verdicts}", letters)
+        range = self._range(verdicts, len(rejected))
         persist(epoch, f"recording {verdicts}", lambda: self._ledger.append(range))
         return range
 
-    def _insert_missing(self, verdicts: Verdicts, epoch: Epoch) -> None:
-        """Insert the rows that are not there, until reading back finds them all."""
-        missing = self._read_back(verdicts, epoch)
+    def _insert_missing(self, verdicts: Verdicts, epoch: Epoch) -> frozenset[int]:
+        """Insert the rows that are not there, until reading back finds them all.
+
+        Returns the offsets of rejected messages that are stored nevertheless: earlier rules accepted them
+        before their range could be recorded. They count as accepted.
+        """
+        back = self._read_back(verdicts, epoch)
         for step in range(TOKEN_STEPS):
-            if not missing.num_rows:
-                return
+            if not back.missing.num_rows:
+                return back.rejected
             if step:
                 _log.warning("insert was acknowledged but stored nothing", batch=str(verdicts), step=step)
-            self._insert(verdicts, missing, step, epoch)
-            missing = self._read_back(verdicts, epoch)
-        if missing.num_rows:
+            self._insert(verdicts, back.missing, step, epoch)
+            back = self._read_back(verdicts, epoch)
+        if back.missing.num_rows:
             raise TerminalError(
-                f"{verdicts}: ClickHouse acknowledged {TOKEN_STEPS} inserts and {missing.num_rows} rows "
+                f"{verdicts}: ClickHouse acknowledged {TOKEN_STEPS} inserts and {back.missing.num_rows} rows "
                 "are still not stored; see docs/operations.md, 'acknowledged but not stored'"
             )
+        return back.rejected
 
     def _insert(self, verdicts: Verdicts, rows: pa.RecordBatch, step: int, epoch: Epoch) -> None:
         at = verdicts.partition
         token = f"{at.topic_id}/{at.number}/{verdicts.first_offset}-{verdicts.last_offset}/r{step}"
         persist(epoch, f"inserting {verdicts}", lambda: self._writer.insert(rows, token))
 
-    def _read_back(self, verdicts: Verdicts, epoch: Epoch) -> pa.RecordBatch:
-        """Return the rows that are not stored."""
+    def _read_back(self, verdicts: Verdicts, epoch: Epoch) -> ReadBack:
         at, first, last = verdicts.partition, verdicts.first_offset, verdicts.last_offset
         stored = persist(
             epoch,
             f"reading back {verdicts}",
             lambda: self._stored.offsets(at.topic_id, at.number, first, last),
         )
-        return missing_rows(verdicts.rows, stored)
+        return read_back(verdicts.rows, [each.message.offset() for each in verdicts.rejected], stored)
 
-    def _range(self, verdicts: Verdicts) -> Range:
+    def _range(self, verdicts: Verdicts, rejected: int) -> Range:
         return Range(
             topic=verdicts.partition.topic,
             topic_id=verdicts.partition.topic_id,
             kafka_partition=verdicts.partition.number,
             first_offset=verdicts.first_offset,
             last_offset=verdicts.last_offset,
-            accepted=verdicts.rows.num_rows,
-            rejected=len(verdicts.rejected),
+            accepted=verdicts.rows.num_rows + len(verdicts.rejected) - rejected,
+            rejected=rejected,
             duplicates=0,
             absent=verdicts.absent,
             consumer_group=self._group,
@@ -112,31 +117,42 @@ class BatchStore:
         )
 
 
-def missing_rows(rows: pa.RecordBatch, stored: pa.Table) -> pa.RecordBatch:
-    """Return those of a batch's rows whose offset is not stored.
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What reading back a batch's range found: rows that are not stored, rejected offsets that are."""
+
+    missing: pa.RecordBatch
+    rejected: frozenset[int]
+
+
+def read_back(rows: pa.RecordBatch, rejected: Sequence[int], stored: pa.Table) -> ReadBack:
+    """Compare a batch with what is stored in its range.
 
     Args:
-        rows: the batch, as `EVENT_ROWS`, in offset order.
-        stored: ``kafka_offset`` and ``event_id`` of what is stored in the batch's range, in offset order.
+        rows: the batch's accepted messages, as `EVENT_ROWS`, in offset order.
+        rejected: the offsets of its rejected ones.
+        stored: ``kafka_offset`` and ``event_id`` of what is stored, in offset order.
 
     Raises:
-        TerminalError: another event is stored at one of the offsets, or an event where the batch has none.
+        TerminalError: another event is stored at one of the offsets, or one where Kafka has no message.
     """
     if not stored.num_rows:
-        return rows
+        return ReadBack(rows, frozenset())
     wanted = rows.column("kafka_offset").to_numpy()
     found = stored.column("kafka_offset").to_numpy()
     place = np.searchsorted(wanted, found)
     known = place < len(wanted)
     known[known] = wanted[place[known]] == found[known]
-    if not known.all():
-        raise _contradiction(int(found[~known][0]), "an event")
-    same = _ids(rows.column("event_id"))[place] == _ids(stored.column("event_id").combine_chunks())
+    others = frozenset(found[~known].tolist())
+    if strangers := others - frozenset(rejected):
+        raise _contradiction(min(strangers), "an event")
+    ids = _ids(stored.column("event_id").combine_chunks())
+    same = _ids(rows.column("event_id"))[place[known]] == ids[known]
     if not same.all():
-        raise _contradiction(int(found[~same][0]), "another event")
+        raise _contradiction(int(found[known][~same][0]), "another event")
     missing = np.ones(len(wanted), bool)
-    missing[place] = False
-    return rows.filter(pa.array(missing))
+    missing[place[known]] = False
+    return ReadBack(rows.filter(pa.array(missing)), others)
 
 
 def _ids(column: pa.Array[Any]) -> npt.NDArray[np.void]:

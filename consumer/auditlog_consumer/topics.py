@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -20,14 +21,13 @@ from auditlog_schemas.errors import BrokerUnavailable, ConfigError
 
 PARTITIONS: Final = 8
 REQUEST_SECONDS_MAX: Final = 10.0
-EVENTS_CONFIG: Final = {"message.timestamp.type": "LogAppendTime"}
-DEAD_LETTERS_CONFIG: Final = {
-    "message.timestamp.type": "LogAppendTime",
-    # A rejected message is lost when its dead letter expires, so it never does.
-    "retention.ms": "-1",
-    # A message as large as the broker takes must fit together with its headers.
-    "max.message.bytes": str(2 * 1024 * 1024),
-}
+BROKERS_DEFAULT: Final = -1
+HEADERS_BYTES_MAX: Final = 64 * 1024
+"""What a dead letter may need beside the message it holds."""
+DEAD_MESSAGE_BYTES_MIN: Final = 2 * 1024 * 1024
+
+_NO_SUCH_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,45 +38,52 @@ class TopicInfo:
     topic_id: UUID
     partitions: int
     timestamp_type: str
+    retention_millis: int
+    message_bytes_max: int
 
 
 class Topics:
     """Makes and describes topics. Every method raises BrokerUnavailable when Kafka does not answer."""
 
     def __init__(self, kafka: str, config: Mapping[str, str] | None = None) -> None:
-        self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2, **(config or {})})
+        self._admin = AdminClient({**(config or {}), "bootstrap.servers": kafka, "log_level": 2})
 
-    def ensure(self, topic: str, dead_topic: str, partitions: int = PARTITIONS, replicas: int = 1) -> None:
-        """Make both topics unless they exist; existing ones are left as they are."""
-        for name, config in ((topic, EVENTS_CONFIG), (dead_topic, DEAD_LETTERS_CONFIG)):
-            new = NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=config)
-            future = self._admin.create_topics([new], request_timeout=REQUEST_SECONDS_MAX)[name]
-            try:
-                future.result(REQUEST_SECONDS_MAX)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise translate(error.args[0], f"creating topic {name}") from error
-            self._wait_until_shown(name)
+    def ensure(
+        self, topic: str, dead_topic: str, partitions: int = PARTITIONS, replicas: int = BROKERS_DEFAULT
+    ) -> tuple[TopicInfo, TopicInfo]:
+        """Make the topics that do not exist, and return what both are; existing ones are left as they are."""
+        events = self.find(topic) or self._make(topic, partitions, replicas, {})
+        # A rejected message is lost when its dead letter expires, so it never does; and whatever the first
+        # topic takes must fit into the second one.
+        message_bytes_max = max(events.message_bytes_max + HEADERS_BYTES_MAX, DEAD_MESSAGE_BYTES_MIN)
+        config = {"retention.ms": "-1", "max.message.bytes": str(message_bytes_max)}
+        return events, self.find(dead_topic) or self._make(dead_topic, partitions, replicas, config)
 
     def describe(self, topic: str) -> TopicInfo:
-        """Return a topic's identity, size and timestamp type.
+        """Return a topic's identity, size and settings.
 
         Raises:
             ConfigError: there is no such topic.
         """
+        found = self.find(topic)
+        if found is None:
+            raise ConfigError(f"Kafka has no topic {topic!r}: `auditlog consume` creates it")
+        return found
+
+    def find(self, topic: str) -> TopicInfo | None:
+        """Return a topic's identity, size and settings, or None when there is no such topic."""
+        doing = f"describing topic {topic}"
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        topics = TopicCollection([topic])
         try:
-            futures = self._admin.describe_topics(
-                TopicCollection([topic]), request_timeout=REQUEST_SECONDS_MAX
-            )
-            found = futures[topic].result(REQUEST_SECONDS_MAX)
-            resource = ConfigResource(ResourceType.TOPIC, topic)
+            described = self._admin.describe_topics(topics, request_timeout=REQUEST_SECONDS_MAX)
+            found = _result(described[topic], doing)
             configs = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS_MAX)
-            config = configs[resource].result(REQUEST_SECONDS_MAX)
+            config = _result(configs[resource], doing)
         except KafkaException as error:
-            cause = error.args[0]
-            if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                raise ConfigError(f"Kafka has no topic {topic!r}: `auditlog consume` creates it") from error
-            raise translate(cause, f"describing topic {topic}") from error
+            if error.args[0].code() in _NO_SUCH_TOPIC:
+                return None
+            raise translate(error.args[0], doing) from error
         high = found.topic_id.get_most_significant_bits() & 0xFFFFFFFFFFFFFFFF
         low = found.topic_id.get_least_significant_bits() & 0xFFFFFFFFFFFFFFFF
         return TopicInfo(
@@ -84,19 +91,9 @@ class Topics:
             topic_id=UUID(int=high << 64 | low),
             partitions=len(found.partitions),
             timestamp_type=config["message.timestamp.type"].value,
+            retention_millis=int(config["retention.ms"].value),
+            message_bytes_max=int(config["max.message.bytes"].value),
         )
-
-    def _wait_until_shown(self, topic: str) -> None:
-        """Return when Kafka shows a topic that it has just made; brokers learn of it a little later."""
-        deadline = time.monotonic() + REQUEST_SECONDS_MAX
-        while True:
-            try:
-                self.describe(topic)
-                return
-            except ConfigError as error:
-                if time.monotonic() > deadline:
-                    raise BrokerUnavailable(f"Kafka made topic {topic} and does not show it") from error
-            time.sleep(0.05)
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset that Kafka still has of a partition, and the offset after the last one.
@@ -108,10 +105,38 @@ class Topics:
         earliest, latest = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
         return self._offset(at, earliest), self._offset(at, latest)
 
+    def _make(self, topic: str, partitions: int, replicas: int, config: dict[str, str]) -> TopicInfo:
+        doing = f"creating topic {topic}"
+        settings = {"message.timestamp.type": "LogAppendTime", **config}
+        new = NewTopic(topic, num_partitions=partitions, replication_factor=replicas, config=settings)
+        try:
+            _result(self._admin.create_topics([new], request_timeout=REQUEST_SECONDS_MAX)[topic], doing)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise translate(error.args[0], doing) from error
+        return self._wait_until_shown(topic)
+
+    def _wait_until_shown(self, topic: str) -> TopicInfo:
+        """Return when Kafka shows a topic that it has just made; brokers learn of it a little later."""
+        deadline = time.monotonic() + REQUEST_SECONDS_MAX
+        while (found := self.find(topic)) is None:
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(f"Kafka made topic {topic} and does not show it")
+            time.sleep(0.05)
+        return found
+
     def _offset(self, at: TopicPartition, spec: OffsetSpec) -> int:
+        doing = f"asking for the ends of {at.topic}/{at.partition}"
         try:
             future = self._admin.list_offsets({at: spec}, request_timeout=REQUEST_SECONDS_MAX)[at]
-            return int(future.result(REQUEST_SECONDS_MAX).offset)
+            return int(_result(future, doing).offset)
         except KafkaException as error:
-            doing = f"asking for the ends of {at.topic}/{at.partition}"
             raise translate(error.args[0], doing) from error
+
+
+def _result(future: Future[T], doing: str) -> T:
+    """Return a request's result; librdkafka's own timeout comes first, ours is for when it does not."""
+    try:
+        return future.result(REQUEST_SECONDS_MAX + 5)
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"Kafka, {doing}: no answer") from error

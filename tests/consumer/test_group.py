@@ -54,3 +54,33 @@ def test_no_offset_is_skipped_while_a_producer_writes(kafka_bootstrap: str) -> N
         stop.set()
         thread.join(30)
         writer.close()
+
+
+def test_a_paused_partition_is_read_after_another_start(kafka_bootstrap: str) -> None:
+    """librdkafka remembers a pause beyond the assignment it was made in."""
+    topic = f"group-{time.monotonic_ns()}"
+    Topics(kafka_bootstrap).ensure(topic, f"{topic}.dead", partitions=1)
+    writer = AcknowledgedWriter(kafka_bootstrap)
+    writer.write(topic, [Outgoing(b"k", b"x")] * 10)
+    writer.close()
+    member, given = (
+        GroupMember(ConsumerSettings.load(kafka=kafka_bootstrap, topic=topic, group=topic)),
+        list[int](),
+    )
+    member.join(given.extend, lambda _: None)
+    try:
+        deadline = time.monotonic() + 30
+        while not given:
+            assert time.monotonic() < deadline
+            member.poll(100, 0.05)
+        member.start(0, 0)
+        member.pause([0])
+        member.start(0, 5)
+        found: list[int] = []
+        while len(found) < 5:
+            assert time.monotonic() < deadline, "the partition is not read"
+            for received in member.poll(100, 0.05).messages.values():
+                found += [message.offset() for message in received]
+    finally:
+        member.close()
+    assert found == [5, 6, 7, 8, 9]

@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from auditlog_consumer.acknowledged import AcknowledgedWriter, Headers, Outgoing
 from auditlog_consumer.check import check
 from auditlog_consumer.dead_letter_log import DeadLetterLog
 from auditlog_consumer.judge import Verdicts
@@ -20,6 +21,7 @@ from auditlog_consumer.service import build_judge, consume
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
 from auditlog_consumer.topics import Topics
+from auditlog_local.ports import free_ports
 from auditlog_schemas.codec import encode
 from auditlog_schemas.errors import ConfigError, TerminalError
 from auditlog_storage.ledger import Ledger, Range
@@ -93,10 +95,7 @@ def test_replay_publishes_what_the_catalog_accepts_now(pipeline: Pipeline, tmp_p
         pipeline.wait_until_caught_up()
     assert pipeline.stored_ids() == []
     catalog = tmp_path / "more.toml"
-    catalog.write_text(
-        '[actions.license_eaten]\ngroup = "Licenses"\nentity_type = "license"\nkind = "deleted"\n'
-        'sentence = "{actor} ate license {entity}"\n'
-    )
+    catalog.write_text(EATEN)
     extended = pipeline.settings.model_copy(update={"catalog": (catalog,)})
     pipeline.settings = extended
     log = DeadLetterLog(extended)
@@ -238,3 +237,88 @@ def test_a_topic_with_the_producers_clock_is_refused(kafka_bootstrap: str, pipel
     settings = ConsumerSettings.load(kafka=kafka_bootstrap, topic=name)
     with pytest.raises(ConfigError, match="CreateTime"):
         consume(settings, pipeline.connection, threading.Event())
+
+
+EATEN = (
+    '[actions.license_eaten]\ngroup = "Licenses"\nentity_type = "license"\nkind = "deleted"\n'
+    'sentence = "{actor} ate license {entity}"\n'
+)
+
+
+def test_rules_that_became_stricter_before_the_range_was_recorded(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The row was stored under a longer catalog; it stays, and it is no contradiction."""
+    catalog, strict = tmp_path / "more.toml", pipeline.settings
+    catalog.write_text(EATEN)
+    pipeline.publish_raw([(b"acc_1", encode(make_record(action="license_eaten"))), (b"acc_1", b"garbage")])
+    pipeline.settings = strict.model_copy(update={"catalog": (catalog,)})
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    pipeline.connection.command("TRUNCATE TABLE audit_ranges")
+    pipeline.settings = strict
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    report = pipeline.check()
+    assert (report.accepted, report.rejected) == (1, 1)
+
+
+def test_rules_that_became_looser_before_the_range_was_recorded(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The message was dead-lettered under a shorter catalog; its letter stays, and the check understands."""
+    catalog = tmp_path / "more.toml"
+    catalog.write_text(EATEN)
+    pipeline.publish_raw([(b"acc_1", encode(make_record(action="license_eaten")))])
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    pipeline.connection.command("TRUNCATE TABLE audit_ranges")
+    pipeline.settings = pipeline.settings.model_copy(update={"catalog": (catalog,)})
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    report = pipeline.check()
+    assert (report.accepted, report.rejected) == (1, 0)
+
+
+def test_a_topic_made_again_under_a_running_consumer_stops_it(pipeline: Pipeline) -> None:
+    admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
+    topics = Topics(pipeline.settings.kafka)
+    pipeline.publish([make_event() for _ in range(10)])
+    with pytest.raises(TerminalError, match="was deleted and made again"), pipeline.running():
+        pipeline.wait_until_caught_up()
+        admin.delete_topics([pipeline.topic])[pipeline.topic].result(10)
+        while topics.find(pipeline.topic) is not None:
+            time.sleep(0.1)
+        time.sleep(1)
+        topics.ensure(pipeline.topic, pipeline.settings.dead_topic)
+        pipeline.publish([make_event() for _ in range(30)])
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            pipeline.raise_failure()
+            time.sleep(0.1)
+
+
+def test_kafka_away_at_the_start_is_waited_for(pipeline: Pipeline) -> None:
+    (port,) = free_ports(1)
+    away, stop = pipeline.settings.model_copy(update={"kafka": f"127.0.0.1:{port}"}), threading.Event()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            consume(away, pipeline.connection, stop)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(18)
+    assert thread.is_alive(), failures
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert failures == []
+
+
+def test_a_hostile_dead_letter_is_shown_and_does_not_disturb(pipeline: Pipeline) -> None:
+    writer = AcknowledgedWriter(pipeline.settings.kafka)
+    headers: Headers = [("source_timestamp", b"99999999999999999999"), ("source_topic_id", b"no uuid")]
+    writer.write(pipeline.settings.dead_topic, [Outgoing(b"k", b"x", headers), Outgoing(None, None)])
+    writer.close()
+    assert len(pipeline.dead_letters()) == 2
+    assert check(pipeline.connection, pipeline.settings).ok

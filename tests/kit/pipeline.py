@@ -63,16 +63,16 @@ class Pipeline:
             stop.set()
             thread.join(30)
         assert not thread.is_alive(), "the consumer did not stop"
-        self._raise_failure()
+        self.raise_failure()
 
     def wait_until_caught_up(self, seconds_max: float = 60) -> None:
         deadline = time.monotonic() + seconds_max
         while (behind := sum(at.lag for at in lag(self.settings, self.connection))) > 0:
-            self._raise_failure()
+            self.raise_failure()
             assert time.monotonic() < deadline, f"still {behind} messages behind after {seconds_max} s"
             time.sleep(0.1)
 
-    def _raise_failure(self) -> None:
+    def raise_failure(self) -> None:
         """Raise what a consumer's thread raised."""
         if self._failures:
             raise self._failures.pop()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from auditlog_consumer.partition import Partition
-from auditlog_consumer.store import missing_rows
+from auditlog_consumer.store import read_back
 from auditlog_schemas.errors import TerminalError
 from kit.events import make_record
 from kit.row_oracle import Accepted, rows_of
@@ -31,28 +31,35 @@ def stored_at(pairs: list[tuple[int, int]]) -> pa.Table:
 
 def test_nothing_stored_means_all_are_missing() -> None:
     rows = rows_at([5, 6, 8])
-    assert missing_rows(rows, stored_at([])) is rows
+    assert read_back(rows, [], stored_at([])).missing is rows
 
 
 def test_all_stored_means_none_is_missing() -> None:
-    assert missing_rows(rows_at([5, 6, 8]), stored_at([(5, 5), (6, 6), (8, 8)])).num_rows == 0
+    assert read_back(rows_at([5, 6, 8]), [], stored_at([(5, 5), (6, 6), (8, 8)])).missing.num_rows == 0
 
 
 def test_some_stored_leaves_the_others_in_order() -> None:
-    missing = missing_rows(rows_at([5, 6, 8, 9]), stored_at([(6, 6), (9, 9)]))
+    missing = read_back(rows_at([5, 6, 8, 9]), [], stored_at([(6, 6), (9, 9)])).missing
     assert missing.column("kafka_offset").to_pylist() == [5, 8]
 
 
 def test_a_row_stored_twice_is_not_missing() -> None:
-    assert missing_rows(rows_at([5]), stored_at([(5, 5), (5, 5)])).num_rows == 0
+    assert read_back(rows_at([5]), [], stored_at([(5, 5), (5, 5)])).missing.num_rows == 0
 
 
 def test_another_event_at_an_offset_stops() -> None:
     with pytest.raises(TerminalError, match="offset 6: ClickHouse stores another event"):
-        missing_rows(rows_at([5, 6]), stored_at([(5, 5), (6, 66)]))
+        read_back(rows_at([5, 6]), [], stored_at([(5, 5), (6, 66)]))
 
 
 @pytest.mark.parametrize("offset", [4, 7, 99])
 def test_an_event_where_the_batch_has_none_stops(offset: int) -> None:
     with pytest.raises(TerminalError, match=f"offset {offset}: ClickHouse stores an event"):
-        missing_rows(rows_at([5, 6, 8]), stored_at([(offset, offset)]))
+        read_back(rows_at([5, 6, 8]), [10], stored_at([(offset, offset)]))
+
+
+def test_a_rejected_message_that_is_stored_is_reported() -> None:
+    """Rules became stricter between the insert and the ledger row: the row stands, it is no contradiction."""
+    back = read_back(rows_at([5, 8]), [6, 7], stored_at([(5, 5), (6, 66)]))
+    assert back.missing.column("kafka_offset").to_pylist() == [8]
+    assert back.rejected == {6}
