@@ -276,22 +276,28 @@ def test_rules_that_became_looser_before_the_range_was_recorded(pipeline: Pipeli
     assert (report.accepted, report.rejected) == (1, 0)
 
 
-def test_a_topic_made_again_under_a_running_consumer_stops_it(pipeline: Pipeline) -> None:
+def make_again(pipeline: Pipeline) -> None:
+    """Delete the topic, make it again, and wait for the consumer to notice."""
     admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
     topics = Topics(pipeline.settings.kafka)
+    admin.delete_topics([pipeline.topic])[pipeline.topic].result(10)
+    while topics.find(pipeline.topic) is not None:
+        time.sleep(0.1)
+    time.sleep(1)
+    topics.ensure(pipeline.topic, pipeline.settings.dead_topic)
+    pipeline.publish([make_event() for _ in range(30)])
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        pipeline.raise_failure()
+        time.sleep(0.1)
+
+
+def test_a_topic_made_again_under_a_running_consumer_stops_it(pipeline: Pipeline) -> None:
     pipeline.publish([make_event() for _ in range(10)])
-    with pytest.raises(TerminalError, match="was deleted and made again"), pipeline.running():
+    with pipeline.running():
         pipeline.wait_until_caught_up()
-        admin.delete_topics([pipeline.topic])[pipeline.topic].result(10)
-        while topics.find(pipeline.topic) is not None:
-            time.sleep(0.1)
-        time.sleep(1)
-        topics.ensure(pipeline.topic, pipeline.settings.dead_topic)
-        pipeline.publish([make_event() for _ in range(30)])
-        deadline = time.monotonic() + 40
-        while time.monotonic() < deadline:
-            pipeline.raise_failure()
-            time.sleep(0.1)
+        with pytest.raises(TerminalError, match="was deleted and made again"):
+            make_again(pipeline)
 
 
 def test_kafka_away_at_the_start_is_waited_for(pipeline: Pipeline) -> None:
