@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal, Self, cast
 
 import pyarrow as pa
-from clickhouse_connect.driver.exceptions import Error
+from clickhouse_connect.driver.exceptions import Error, StreamFailureError
 from clickhouse_connect.driver.httpclient import HttpClient
 from clickhouse_connect.driver.httputil import get_pool_manager
 
@@ -161,6 +161,13 @@ class Connection:
             yield self._connected()
         except Error as error:
             raise translate(error, repr(self.address)) from error
+        except (pa.ArrowInvalid, OSError) as error:
+            # The status was 200 and the rows had begun: an error of ClickHouse after that stands in their
+            # place, and clickhouse-connect looks for it in rows, but not in Arrow.
+            broken = StreamFailureError(
+                f"the result is not whole ({error}); its log and system.query_log say why"
+            )
+            raise translate(broken, repr(self.address)) from error
 
     def _connected(self) -> HttpClient:
         with self._lock:

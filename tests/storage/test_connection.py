@@ -19,14 +19,20 @@ from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
 
+LAST_CHUNK = b"0\r\n\r\n"
+
 
 class Breaker:
-    """A TCP proxy that breaks the connection at an INSERT, or after so many bytes of answers."""
+    """A TCP proxy that breaks the connection at an INSERT, or after so many bytes of answers.
+
+    `late_error` is added to an answer, as ClickHouse does when a query fails after its first rows.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self.target = (host, port)
         self.inserts = 0
         self.answer_bytes_max = 1 << 40
+        self.late_error = b""
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -57,6 +63,11 @@ class Breaker:
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := server.recv(1 << 16):
+                if self.late_error:
+                    while not data.endswith(LAST_CHUNK):
+                        data += server.recv(1 << 16)
+                    size = f"{len(self.late_error):x}\r\n".encode()
+                    data = data[: -len(LAST_CHUNK)] + size + self.late_error + b"\r\n" + LAST_CHUNK
                 client.sendall(data[: self.answer_bytes_max])
                 if len(data) > self.answer_bytes_max:
                     client.shutdown(socket.SHUT_RDWR)
@@ -95,6 +106,19 @@ def test_half_an_answer_is_no_answer(
         breaker.answer_bytes_max = 5_000
         with pytest.raises(StorageUnavailable):
             read(connection, "SELECT number, toString(number) FROM numbers(100000)")
+
+
+@pytest.mark.parametrize("read", [Connection.query_rows, Connection.query_arrow])
+def test_an_error_after_the_first_rows_is_no_answer(
+    log: Log, breaker: Breaker, read: Callable[[Connection, str], object]
+) -> None:
+    with Connection(_through(log.connection, breaker.port)) as connection:
+        assert connection.query_rows("SELECT 1") == [(1,)]
+        breaker.late_error = b"Code: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)\n"
+        with pytest.raises(StorageUnavailable, match=r"not whole|out of memory"):
+            read(connection, "SELECT number FROM numbers(1000)")
+        breaker.late_error = b""
+        assert connection.query_rows("SELECT 1") == [(1,)]
 
 
 def test_values_come_back_as_python_values(log: Log) -> None:
