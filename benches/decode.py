@@ -9,6 +9,7 @@ the checks of every limit, the catalog and the clock.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -23,12 +24,15 @@ from sample_messages import SIZES, sample_messages
 
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import EVENT_SCHEMA, SINGLE_OBJECT_HEADER_BYTES, WriterSchemas
+from auditlog_schemas.columnar_chunk import Chunk
 from auditlog_schemas.columnar_events import EventDecoder
 from auditlog_schemas.validate import BatchValidator
 
 BATCHES = (1_000, 10_000, 50_000)
 TURN_EVENTS = max(BATCHES)
 FASTAVRO_EVENTS = 1_000
+STEP_EVENTS = 8_000
+STEP_ROUNDS = 60
 RECEIVED_MICROS = 1 << 60
 SYNC = b"auditlog decode."
 
@@ -113,6 +117,43 @@ def clickhouse() -> Iterator[tuple[Any, Path]]:
             session.close()
 
 
+def steps(messages: list[bytes]) -> dict[str, float]:
+    """Return the fewest seconds that each step of decoding one chunk took."""
+    decoder, best = EventDecoder(WriterSchemas()), dict[str, float]()
+    for _ in range(STEP_ROUNDS):
+        clock = time.perf_counter()
+
+        def lap(step: str) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            best[step], clock = min(best.get(step, 1.0), now - clock), now
+
+        lengths = np.fromiter(map(len, messages), np.int64, len(messages))
+        lap("lengths")
+        chunk = Chunk.of(messages, lengths, np.zeros(len(messages), np.int16))
+        lap("join")
+        (group,) = decoder.groups(chunk)
+        lap("framing and schema")
+        build = group.decoder.read(chunk, group.rows, group.header_bytes)
+        lap("walk")
+        chunk.texts.copied()
+        lap("copy strings")
+        build()
+        lap("build columns")
+        chunk.judge_content()
+        lap("check UTF-8")
+    return best
+
+
+def report_steps(bench: Bench, messages: list[bytes]) -> None:
+    found = steps(messages)
+    whole = sum(found.values())
+    print(f"one chunk of {len(messages):,} ordinary events in cache, {len(messages) / whole:,.0f} a second:")
+    for step, seconds in found.items():
+        print(f"  {step:20}{seconds / len(messages) * 1e9:6.0f} ns an event  {seconds / whole:4.0%}")
+        bench.figure(f"step.{step}.nanoseconds", seconds / len(messages) * 1e9)
+
+
 def report(bench: Bench, size: str, batch: int, bytes_each: float, found: dict[str, Speed]) -> None:
     speed = {name: round(speed.per_cpu_second) for name, speed in found.items()}
     for name, value in speed.items():
@@ -136,6 +177,7 @@ def main() -> None:
     bench.row(
         "events", "batch", "ours", "ours-validated", "fastavro", "clickhouse", "/fastavro", "/clickhouse"
     )
+    report_steps(bench, sample_messages("ordinary", STEP_EVENTS))
     with clickhouse() as (session, directory):
         for size in SIZES:
             messages = sample_messages(size, TURN_EVENTS)

@@ -23,7 +23,7 @@ from auditlog_schemas.errors import DecodeError
 from auditlog_schemas.strict import Cursor, Reader, read_blocks, read_items
 from auditlog_schemas.verdicts import DECODE_VERDICTS
 
-THIN: Final = 8
+THIN: Final = 16
 """A round with fewer cursors than this is slower than the strict decoder."""
 
 _TOO_MANY_ITEMS: Final = DECODE_VERDICTS["too_many_items"]

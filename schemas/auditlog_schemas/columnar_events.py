@@ -6,7 +6,8 @@ only one message of each group is asked for its schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -31,9 +32,17 @@ from auditlog_schemas.verdicts import DECODE_VERDICTS
 _SINGLE_OBJECT_MARK: Final = int.from_bytes(SINGLE_OBJECT_MARK, "little")
 _SCHEMA_ID_MASK: Final = np.uint64(0xFFFFFFFF)
 
+LOOKUPS_AT_ONCE: Final = 8
+_FEW_HEADERS: Final = 16
+
 
 class EventDecoder:
-    """Decodes Kafka messages into rows of the event's schema; the counterpart of `MessageDecoder`."""
+    """Decodes Kafka messages into rows of the event's schema; the counterpart of `MessageDecoder`.
+
+    Garbage in Confluent framing can name a new schema id in every message, and each has to be asked of the
+    registry, or good messages would be rejected. So the time of a batch is bounded only by its number of
+    distinct unknown ids; they are asked `LOOKUPS_AT_ONCE` at a time, and every 10,000 of them take LOOKUP_TIME.
+    """
 
     def __init__(self, schemas: WriterSchemas) -> None:
         self._schemas = schemas
@@ -95,25 +104,32 @@ class EventDecoder:
         return found
 
     def _by_key(self, chunk: Chunk, rows: Longs, keys: Words, header_bytes: int) -> list[Group]:
-        if (keys == keys[0]).all():
-            return self._group(chunk, rows, header_bytes)
         order = np.argsort(keys, kind="stable")
         firsts = np.flatnonzero(np.diff(keys[order])) + 1
-        return [
-            group
-            for same in np.split(rows[order], firsts)
-            for group in self._group(chunk, same, header_bytes)
-        ]
+        alike = np.split(rows[order], firsts)
+        starts = [int(chunk.starts[same[0]]) for same in alike]
+        headers = [chunk.raw[start : start + header_bytes] for start in starts]
+        found: list[Group] = []
+        for same, plan in zip(alike, self._plans(headers), strict=True):
+            if isinstance(plan, InvalidEvent):
+                _reject(chunk, same, plan.rule)
+            else:
+                found.append(Group(self._decoder(plan), same, header_bytes))
+        return found
 
-    def _group(self, chunk: Chunk, rows: Longs, header_bytes: int) -> list[Group]:
-        """Return the group of messages with equal headers, none when their schema is not known."""
-        start = int(chunk.starts[rows[0]])
+    def _plans(self, headers: Sequence[bytes]) -> Iterable[Node | InvalidEvent]:
+        """Return for each header the plan of its schema, or why there is none."""
+        if len(headers) <= _FEW_HEADERS:
+            return map(self._plan, headers)
+        with ThreadPoolExecutor(LOOKUPS_AT_ONCE, "schema-lookup") as threads:
+            # When one raises, those that have not begun are cancelled.
+            return list(threads.map(self._plan, headers))
+
+    def _plan(self, header: bytes) -> Node | InvalidEvent:
         try:
-            plan, _ = self._schemas.split(chunk.raw[start : start + header_bytes])
+            return self._schemas.split(header)[0]
         except InvalidEvent as error:
-            _reject(chunk, rows, error.rule)
-            return []
-        return [Group(self._decoder(plan), rows, header_bytes)]
+            return error
 
     def _decoder(self, plan: Node) -> ColumnarDecoder:
         if id(plan) not in self._decoders:

@@ -51,20 +51,20 @@ class Slices:
 
         After the first call no more slices can be added.
         """
-        offsets, data = buffers_of(self._copy())
+        offsets, data = buffers_of(self.copied())
         first, end = self._firsts[number : number + 2]
         own = buffer(offsets[first : end + 1])
         return from_buffers(type_, end - first, [None if valid is None else bits(valid), own, buffer(data)])
 
     def rows_without_utf8(self) -> Longs:
         """Return the messages that hold a slice that is not UTF-8, some perhaps more than once."""
-        offsets, data = buffers_of(self._copy())
+        offsets, data = buffers_of(self.copied())
         data = data[: offsets[-1]]
         if _is_ascii(data) or (_is_utf8(data) and not _starts_inside_a_character(offsets, data)):
             return np.empty(0, np.int64)
         return np.concatenate(self._rows)[_broken_slices(offsets, data)]
 
-    def _copy(self) -> Column:
+    def copied(self) -> Column:
         """Return all slices, group after group, as one binary array."""
         if self._copied is None:
             count = self._firsts[-1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections import OrderedDict
 from typing import Final
 
 from confluent_kafka.schema_registry import Schema as RegistrySchema
@@ -14,18 +16,30 @@ from auditlog_schemas.resolution import Schema
 
 UNKNOWN_ID_SECONDS: Final = 30.0
 """How long an id that the registry does not know is taken as unknown without asking again."""
-UNKNOWN_IDS_MAX: Final = 10_000
+UNKNOWN_IDS_MAX: Final = 100_000
+"""How many of them are remembered, in about 20 MB; the oldest give way. A batch should not have more."""
+MEMORY_SECONDS: Final = 1.0
+"""How long the registry is taken to remember what it knew. None restarts as quickly as this."""
 
 
 class SchemaRegistry:
-    """Asks one registry; answers are kept, since a schema id never changes its meaning."""
+    """Asks one registry, from any number of threads.
+
+    Answers are kept, since a schema id never changes its meaning: a known id costs one request ever, an
+    unknown one at most one in `UNKNOWN_ID_SECONDS`, and a flood of unknown ones a request for each and one
+    more every `MEMORY_SECONDS`. No id is called unknown without asking.
+    """
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
         self._url = url
         self._timeout_seconds = timeout_seconds
         self._client = self._new_client()
-        self._unknown_until: dict[int, float] = {}
+        # In the order in which they end, which is the order of asking.
+        self._unknown_until: OrderedDict[int, float] = OrderedDict()
+        self._unknown_lock = threading.Lock()
         self._known_id: int | None = None
+        self._remembers_until = 0.0
+        self._memory_lock = threading.Lock()
 
     def schema_by_id(self, schema_id: int) -> Schema | None:
         """Return the schema with this id, or None when the registry has none.
@@ -35,9 +49,15 @@ class SchemaRegistry:
         """
         if self._unknown_until.get(schema_id, 0.0) > time.monotonic():
             return None
-        schema = self._fetch(self._client, schema_id)
+        try:
+            schema = self._fetch(self._client, schema_id)
+            if schema is None:
+                self._require_memory()
+        except RegistryUnavailable:
+            # It may be restarting, and then answers "unknown" too early.
+            self._remembers_until = 0.0
+            raise
         if schema is None:
-            self._require_memory()
             self._remember_unknown(schema_id)
         else:
             self._known_id = schema_id
@@ -86,15 +106,18 @@ class SchemaRegistry:
         Registries that keep their data in Kafka answer "unknown" to every id until they have read it back
         after a restart. Believing that would reject good messages.
         """
-        if self._known_id is None:
-            return
-        with self._new_client() as client:
-            forgotten = self._fetch(client, self._known_id) is None
-        if forgotten:
-            raise RegistryUnavailable(
-                f"schema registry {self._url} does not know id {self._known_id} any more, which it knew: "
-                "it is still starting, or has lost its data"
-            )
+        with self._memory_lock:
+            if self._known_id is None or time.monotonic() < self._remembers_until:
+                return
+            asked = time.monotonic()
+            with self._new_client() as client:
+                forgotten = self._fetch(client, self._known_id) is None
+            if forgotten:
+                raise RegistryUnavailable(
+                    f"schema registry {self._url} does not know id {self._known_id} any more, which it knew: "
+                    "it is still starting, or has lost its data"
+                )
+            self._remembers_until = asked + MEMORY_SECONDS
 
     def _new_client(self) -> SchemaRegistryClient:
         # Made anew where an answer must not come from the client's own cache.
@@ -104,6 +127,8 @@ class SchemaRegistry:
         return RegistryUnavailable(f"schema registry {self._url}: {error}")
 
     def _remember_unknown(self, schema_id: int) -> None:
-        if len(self._unknown_until) >= UNKNOWN_IDS_MAX:
-            self._unknown_until.clear()
-        self._unknown_until[schema_id] = time.monotonic() + UNKNOWN_ID_SECONDS
+        with self._unknown_lock:
+            self._unknown_until.pop(schema_id, None)
+            while len(self._unknown_until) >= UNKNOWN_IDS_MAX:
+                self._unknown_until.popitem(last=False)
+            self._unknown_until[schema_id] = time.monotonic() + UNKNOWN_ID_SECONDS
