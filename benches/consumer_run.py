@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -58,7 +58,7 @@ class Run:
         return 1e6 * self.wall_seconds / self.events
 
 
-def product(servers: Servers, database_url: str, topic: str, settings: Mapping[str, str] = {}) -> ChildSpec:
+def product(servers: Servers, database_url: str, topic: str) -> ChildSpec:
     """Return the product's consumer, as an operator runs it, in a group of its own."""
     return ChildSpec(
         name=f"ours-{uuid4().hex[:6]}",
@@ -68,7 +68,6 @@ def product(servers: Servers, database_url: str, topic: str, settings: Mapping[s
             "AUDITLOG_CLICKHOUSE_URL": database_url,
             "AUDITLOG_TOPIC": topic,
             "AUDITLOG_GROUP": f"ours-{uuid4().hex[:6]}",
-            **settings,
         },
         stop_timeout_seconds=15,
     )

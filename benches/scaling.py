@@ -2,9 +2,9 @@
 
 The product's consumer stores backlogs of several sizes from 8 partitions, and one size from several numbers
 of partitions, each into empty tables. A run also has a fixed part, most of it the last batches' wait for more
-(`flush_interval_seconds`): it is measured with a backlog of 1,000 events for each number of partitions, shown,
-and taken off before a time is divided by the number of events. Flat means that the dearest and the cheapest
-differ by 20% at most.
+(`flush_interval_seconds`): it is measured with a backlog of 1,000 events for each number of partitions,
+shown, and taken off before a time is divided by the number of events. Flat means that the dearest and the
+cheapest differ by 20% at most.
 """
 
 from __future__ import annotations
@@ -41,7 +41,13 @@ class Plan:
 FULL: Final = Plan(
     (100_000, 1_000_000, 10_000_000), (1, 2, 4, 8), 1_000_000, rounds_of_small=5, rounds_of_fixed=3
 )
-QUICK: Final = Plan((50_000, 100_000, 200_000), (1, 8), 100_000, rounds_of_small=1, rounds_of_fixed=1)
+QUICK: Final = Plan(
+    sizes=(50_000, 100_000, 200_000),
+    partitions=(1, 8),
+    partitions_events=100_000,
+    rounds_of_small=1,
+    rounds_of_fixed=1,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +127,8 @@ def measure(servers: Servers, plan: Plan, fixed: Mapping[int, Fixed]) -> dict[tu
 def report(bench: Bench, fixed: Mapping[int, Fixed], costs: Mapping[tuple[int, int], EventCost]) -> None:
     for number, part in fixed.items():
         print(
-            f"fixed part with {number} partitions: {part.wall_seconds:.2f} s, and of CPU "
-            f"{part.consumer_cpu_seconds:.2f} s in the consumer, {part.engine_cpu_seconds:.2f} s in the engine"
+            f"fixed part with {number} partitions: {part.wall_seconds:.2f} s; CPU of the consumer "
+            f"{part.consumer_cpu_seconds:.2f} s, of the engine {part.engine_cpu_seconds:.2f} s"
         )
         for name in ("consumer_cpu", "wall", "engine_cpu"):
             bench.figure(f"fixed_{name}_seconds_{number}_partitions", getattr(part, f"{name}_seconds"))
