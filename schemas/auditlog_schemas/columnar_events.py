@@ -6,7 +6,7 @@ only one message of each group is asked for its schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -34,14 +34,16 @@ _SCHEMA_ID_MASK: Final = np.uint64(0xFFFFFFFF)
 
 LOOKUPS_AT_ONCE: Final = 8
 _FEW_HEADERS: Final = 16
+_NOT_ASKED: Final = InvalidEvent("unknown_schema_id", "", "not asked yet")
 
 
 class EventDecoder:
     """Decodes Kafka messages into rows of the event's schema; the counterpart of `MessageDecoder`.
 
-    Garbage in Confluent framing can name a new schema id in every message, and each has to be asked of the
-    registry, or good messages would be rejected. So the time of a batch is bounded only by its number of
-    distinct unknown ids; they are asked `LOOKUPS_AT_ONCE` at a time, and every 10,000 of them take LOOKUP_TIME.
+    Garbage in Confluent framing can name a new schema id in every message, and each must be asked of the
+    registry, or a flood would reject good messages. So only the number of distinct unknown ids bounds the
+    time of a batch: `LOOKUPS_AT_ONCE` are asked at once, each takes 0.6 ms of CPU here (one core does 10,000
+    in 6 s; beside an Apicurio, on two busy cores, it took 16 to 25 s), and all other messages wait for them.
     """
 
     def __init__(self, schemas: WriterSchemas) -> None:
@@ -104,9 +106,10 @@ class EventDecoder:
         return found
 
     def _by_key(self, chunk: Chunk, rows: Longs, keys: Words, header_bytes: int) -> list[Group]:
-        order = np.argsort(keys, kind="stable")
-        firsts = np.flatnonzero(np.diff(keys[order])) + 1
-        alike = np.split(rows[order], firsts)
+        alike = [rows]
+        if (keys != keys[0]).any():
+            order = np.argsort(keys, kind="stable")
+            alike = np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1)
         starts = [int(chunk.starts[same[0]]) for same in alike]
         headers = [chunk.raw[start : start + header_bytes] for start in starts]
         found: list[Group] = []
@@ -117,13 +120,17 @@ class EventDecoder:
                 found.append(Group(self._decoder(plan), same, header_bytes))
         return found
 
-    def _plans(self, headers: Sequence[bytes]) -> Iterable[Node | InvalidEvent]:
+    def _plans(self, headers: Sequence[bytes]) -> list[Node | InvalidEvent]:
         """Return for each header the plan of its schema, or why there is none."""
-        if len(headers) <= _FEW_HEADERS:
-            return map(self._plan, headers)
+        if len(headers) <= _FEW_HEADERS or not headers[0].startswith(CONFLUENT_MARK):
+            return [self._plan(header) for header in headers]
+        plans: list[Node | InvalidEvent] = [_NOT_ASKED] * len(headers)
         with ThreadPoolExecutor(LOOKUPS_AT_ONCE, "schema-lookup") as threads:
-            # When one raises, those that have not begun are cancelled.
-            return list(threads.map(self._plan, headers))
+            parts = [headers[first::LOOKUPS_AT_ONCE] for first in range(LOOKUPS_AT_ONCE)]
+            found = threads.map(lambda part: [self._plan(header) for header in part], parts)
+            for first, part in enumerate(found):
+                plans[first::LOOKUPS_AT_ONCE] = part
+        return plans
 
     def _plan(self, header: bytes) -> Node | InvalidEvent:
         try:

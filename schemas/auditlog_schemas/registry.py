@@ -17,7 +17,7 @@ from auditlog_schemas.resolution import Schema
 UNKNOWN_ID_SECONDS: Final = 30.0
 """How long an id that the registry does not know is taken as unknown without asking again."""
 UNKNOWN_IDS_MAX: Final = 100_000
-"""How many of them are remembered, in about 20 MB; the oldest give way. A batch should not have more."""
+"""How many of them are remembered, in 16 MB; the oldest give way. A batch of the usual size has no more."""
 MEMORY_SECONDS: Final = 1.0
 """How long the registry is taken to remember what it knew. None restarts as quickly as this."""
 
@@ -32,8 +32,7 @@ class SchemaRegistry:
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
         self._url = url
-        self._timeout_seconds = timeout_seconds
-        self._client = self._new_client()
+        self._client = SchemaRegistryClient({"url": url, "timeout": timeout_seconds, "max.retries": 0})
         # In the order in which they end, which is the order of asking.
         self._unknown_until: OrderedDict[int, float] = OrderedDict()
         self._unknown_lock = threading.Lock()
@@ -50,7 +49,7 @@ class SchemaRegistry:
         if self._unknown_until.get(schema_id, 0.0) > time.monotonic():
             return None
         try:
-            schema = self._fetch(self._client, schema_id)
+            schema = self._fetch(schema_id)
             if schema is None:
                 self._require_memory()
         except RegistryUnavailable:
@@ -85,9 +84,9 @@ class SchemaRegistry:
         """Close the connections."""
         self._client.close()
 
-    def _fetch(self, client: SchemaRegistryClient, schema_id: int) -> Schema | None:
+    def _fetch(self, schema_id: int) -> Schema | None:
         try:
-            found = client.get_schema(schema_id)
+            found = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
             if error.http_status_code == 404:
                 return None
@@ -110,18 +109,14 @@ class SchemaRegistry:
             if self._known_id is None or time.monotonic() < self._remembers_until:
                 return
             asked = time.monotonic()
-            with self._new_client() as client:
-                forgotten = self._fetch(client, self._known_id) is None
-            if forgotten:
+            # The answer must not come from the client's own cache.
+            self._client.clear_caches()  # type: ignore[no-untyped-call]
+            if self._fetch(self._known_id) is None:
                 raise RegistryUnavailable(
                     f"schema registry {self._url} does not know id {self._known_id} any more, which it knew: "
                     "it is still starting, or has lost its data"
                 )
             self._remembers_until = asked + MEMORY_SECONDS
-
-    def _new_client(self) -> SchemaRegistryClient:
-        # Made anew where an answer must not come from the client's own cache.
-        return SchemaRegistryClient({"url": self._url, "timeout": self._timeout_seconds, "max.retries": 0})
 
     def _unavailable(self, error: Exception) -> RegistryUnavailable:
         return RegistryUnavailable(f"schema registry {self._url}: {error}")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import pytest
 
 from auditlog_producers import AuditProducer, BrokerUnavailable, ConfigError, RegistryUnavailable
+from auditlog_schemas import registry as registry_module
 from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode
 from auditlog_schemas.errors import UnknownSchema
-from auditlog_schemas.registry import SchemaRegistry
+from auditlog_schemas.registry import MEMORY_SECONDS, SchemaRegistry
 from kit.producing import MakeEvent, Read
 from kit.registry_server import RegistryServer
 
@@ -92,7 +94,64 @@ def test_an_unknown_id_is_none_and_the_message_is_refused(registry: SchemaRegist
     assert caught.value.rule == "unknown_schema_id"
 
 
-# The client that SchemaRegistry makes to ask without a cache is not closed.
+class Requests:
+    """Counts what a client asks its registry, by id."""
+
+    def __init__(self, registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ids: list[str] = []
+        get = registry._client._rest_client.get
+
+        def counted(url: str, query: Any = None) -> Any:
+            self.ids.append(url.rpartition("/")[2])
+            return get(url, query)
+
+        monkeypatch.setattr(registry._client._rest_client, "get", counted)
+
+
+def test_a_flood_of_unknown_ids_costs_one_request_for_each(
+    registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = registry.register("flood-value", EVENT_SCHEMA)
+    assert registry.schema_by_id(known) == EVENT_SCHEMA
+    requests = Requests(registry, monkeypatch)
+    began = time.monotonic()
+    unknown = list(range(2_000_001_000, 2_000_001_200))
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(registry.schema_by_id, unknown)) == [None] * 200
+    checks = [id for id in requests.ids if id == str(known)]
+    assert 1 <= len(checks) <= 1 + (time.monotonic() - began) / MEMORY_SECONDS
+    assert len(requests.ids) == 200 + len(checks)
+    assert registry.schema_by_id(known) == EVENT_SCHEMA
+
+
+def test_the_unknown_ids_that_are_forgotten_are_the_oldest(
+    registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "UNKNOWN_IDS_MAX", 3)
+    requests = Requests(registry, monkeypatch)
+    first, *others = range(2_000_002_000, 2_000_002_004)
+    for schema_id in (first, *others, *others):
+        assert registry.schema_by_id(schema_id) is None
+    assert len(requests.ids) == 4
+    assert registry.schema_by_id(first) is None
+    assert len(requests.ids) == 5
+
+
+def test_after_a_failure_the_registry_has_to_show_that_it_remembers(
+    registry_server: RegistryServer, registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "MEMORY_SECONDS", 1000)
+    schema_id = registry.register("shown-value", EVENT_SCHEMA)
+    assert registry.schema_by_id(schema_id) == EVENT_SCHEMA
+    assert registry.schema_by_id(2_000_003_000) is None
+    registry_server.stop()
+    with pytest.raises(RegistryUnavailable):
+        registry.schema_by_id(2_000_003_001)
+    registry_server.start()
+    with pytest.raises(RegistryUnavailable, match="lost its data"):
+        registry.schema_by_id(2_000_003_001)
+
+
 def test_a_registry_that_lost_its_data_is_away_not_right(
     registry_server: RegistryServer, registry: SchemaRegistry
 ) -> None:

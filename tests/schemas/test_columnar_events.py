@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from random import Random
+from threading import Barrier
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditlog_schemas.codec import WriterSchemas, encode
+from auditlog_schemas.codec import EVENT_SCHEMA, WriterSchemas, encode
 from auditlog_schemas.columnar import CHUNK_MESSAGES
-from auditlog_schemas.columnar_events import EventDecoder
+from auditlog_schemas.columnar_events import LOOKUPS_AT_ONCE, EventDecoder
 from auditlog_schemas.errors import RegistryUnavailable
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
+from auditlog_schemas.verdicts import DECODE_VERDICTS
 from kit.arrow_values import values_of
 from kit.bad_messages import bad_messages
 from kit.event_strategies import EVENTS, full_record
@@ -85,3 +87,31 @@ def test_each_header_of_a_chunk_is_asked_for_once() -> None:
 
     EventDecoder(WriterSchemas(lookup=Counting())).decode([b"\0\0\0\0\x05x"] * 100 + [b"\0\0\0\0\x06x"])
     assert asked == [5, 6]
+
+
+def test_many_schema_ids_are_asked_at_once_and_every_message_gets_its_own_verdict() -> None:
+    together = Barrier(LOOKUPS_AT_ONCE)
+
+    class Slow:
+        def schema_by_id(self, schema_id: int) -> Any:
+            together.wait(5)
+            return EVENT_SCHEMA if schema_id % 10 == 7 else None
+
+    ids = Random(3).sample(range(10_000), 40 * LOOKUPS_AT_ONCE)
+    found = EventDecoder(WriterSchemas(lookup=Slow())).decode([encode(full_record(), id) for id in ids])
+    assert found.good.tolist() == [index for index, id in enumerate(ids) if id % 10 == 7]
+    rejected = found.verdict[found.verdict != 0]
+    assert set(rejected.tolist()) == {DECODE_VERDICTS["unknown_schema_id"]}
+
+
+def test_a_registry_that_is_away_is_not_asked_for_every_id() -> None:
+    asked: list[int] = []
+
+    class Away:
+        def schema_by_id(self, schema_id: int) -> Any:
+            asked.append(schema_id)
+            raise RegistryUnavailable(f"no answer about {schema_id}")
+
+    with pytest.raises(RegistryUnavailable):
+        EventDecoder(WriterSchemas(lookup=Away())).decode([encode(full_record(), id) for id in range(1000)])
+    assert len(asked) <= LOOKUPS_AT_ONCE
