@@ -46,7 +46,9 @@ class PublishHandle:
         outcome = self._outcome
         if not isinstance(outcome, AuditError):
             return None
-        seen, self._on_failure_seen = self._on_failure_seen, None
+        # The outcome is known, so the lock is free; two threads that look must not both be the first.
+        with self._pending:
+            seen, self._on_failure_seen = self._on_failure_seen, None
         if seen is not None:
             seen()
         return outcome
@@ -76,7 +78,7 @@ class PublishHandle:
     def resolve(self, outcome: Delivered | AuditError, on_failure_seen: Callable[[], None] | None) -> None:
         """Set the outcome; called once, by the producer.
 
-        `on_failure_seen` is called when somebody looks at a failure for the first time.
+        `on_failure_seen` is called once, when somebody looks at a failure for the first time.
         """
         self._on_failure_seen = on_failure_seen
         self._outcome = outcome

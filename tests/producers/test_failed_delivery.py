@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 from confluent_kafka import KafkaError
@@ -18,6 +23,7 @@ from auditlog_producers import (
     Entity,
     EventsUndelivered,
     FailedDelivery,
+    PublishHandle,
     TerminalError,
 )
 
@@ -154,3 +160,31 @@ def test_a_fatal_error_stops_further_publishing(producer: AuditProducer, parts: 
     producer._sender._on_client_error(fatal)
     with pytest.raises(TerminalError, match=r"lost the thread.*make a new one"):
         producer.record(**parts)
+
+
+def test_two_threads_that_see_a_failure_count_as_one() -> None:
+    both = threading.Barrier(2)
+
+    class Watched(PublishHandle):
+        """Gives another thread the time to read the callback before it is taken away."""
+
+        _callback: Callable[[], None] | None
+
+        @property
+        def _on_failure_seen(self) -> Callable[[], None] | None:
+            found = self._callback
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.5)
+            return found
+
+        @_on_failure_seen.setter
+        def _on_failure_seen(self, callback: Callable[[], None] | None) -> None:
+            self._callback = callback
+
+    seen: list[int] = []
+    handle = Watched(UUID(int=1), "acc_1", 1)
+    handle.resolve(BrokerUnavailable("given up"), lambda: seen.append(1))
+    with ThreadPoolExecutor(2) as threads:
+        errors = list(threads.map(lambda _: handle.error, range(2)))
+    assert [type(error) for error in errors] == [BrokerUnavailable] * 2
+    assert seen == [1]
