@@ -31,7 +31,8 @@ class FailedDelivery:
     """An accepted event that was given up; handed to `on_error`.
 
     Not acknowledged does not mean not stored: the acknowledgement may have been lost. Sending it again with
-    `AuditProducer.forward` is safe, because the event keeps its id and the consumer drops the second copy.
+    `AuditProducer.forward` loses nothing, but can store the event as two rows. They have one `event_id`, by
+    which a reader tells that it is one event.
 
     Attributes:
         event: the event as it was sent: sensitive values redacted, `source` filled in.
