@@ -27,6 +27,9 @@ VARIABLES_PASSED = {
     "AUDITLOG_SCHEMA_REGISTRY_URL",
     "AUDITLOG_TOPIC",
     "AUDITLOG_GROUP",
+    "AUDITLOG_CATALOG",
+    "AUDITLOG_SCHEMAS",
+    "AUDITLOG_KAFKA_CONFIG",
 }
 SOURCES = ("schemas", "producers", "storage", "consumer", "exports", "api", "cli")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL")
@@ -204,6 +207,19 @@ def test_our_services_run_without_privileges(compose: Document) -> None:
     assert compose["services"]["consumer"]["deploy"]["replicas"] == 3
 
 
+def test_a_catalog_of_ones_own_reaches_the_migration_and_the_consumers(compose: Document) -> None:
+    for service in ours(compose):
+        # A key without a value is passed on when it is set, and is otherwise not there at all.
+        for name in ("AUDITLOG_CATALOG", "AUDITLOG_SCHEMAS", "AUDITLOG_KAFKA_CONFIG"):
+            assert service["environment"][name] is None
+        assert service["volumes"] == ["./catalogs:/etc/auditlog:ro"]
+    # Docker would make a missing directory for root alone.
+    assert (ROOT / "catalogs").is_dir()
+    example = (ROOT / ".env.example").read_text()
+    for name in ("AUDITLOG_CATALOG", "AUDITLOG_SCHEMAS"):
+        assert re.search(rf"^#{name}=/etc/auditlog/\S+$", example, re.MULTILINE)
+
+
 def variables_read(folders: tuple[str, ...]) -> set[str]:
     """Return the AUDITLOG_ names in the sources: string literals, and fields under that env_prefix."""
     names: set[str] = set()
@@ -262,8 +278,10 @@ def test_our_processes_are_told_only_what_they_read(compose: Document) -> None:
     assert passed - variables_read(SOURCES) == set()
 
 
-def test_the_example_names_every_variable(compose_source: str) -> None:
-    referred = set(re.findall(r"\$\{(\w+)", compose_source)) | {"AUDITLOG_SCHEMA_REGISTRY_URL"}
+def test_the_example_names_every_variable(compose: Document, compose_source: str) -> None:
+    referred = set(re.findall(r"\$\{(\w+)", compose_source))
+    for service in ours(compose):
+        referred |= {name for name, value in service["environment"].items() if value is None}
     example = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)) == referred
     required = set(re.findall(r"\$\{(\w+):\?", compose_source))
