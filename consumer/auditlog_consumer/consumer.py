@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from auditlog_consumer.assignment import Assigned, Judging, Storing
-from auditlog_consumer.batch import Batch, BatchLimits, Collector, held_bytes
+from auditlog_consumer.batch import Batch, BatchLimits, Collector
 from auditlog_consumer.daemon_pool import DaemonPool
 from auditlog_consumer.group import GroupMember, Polled
 from auditlog_consumer.judge import Judge, Verdicts
@@ -27,6 +27,8 @@ POLL_MESSAGES_MAX: Final = 10_000
 POLL_SECONDS: Final = 0.05
 REVOKED_WAIT_SECONDS_MAX: Final = 5.0
 TROUBLE_LOG_SECONDS: Final = 10.0
+BACKLOG_AGE_FACTOR: Final = 4
+"""How many times longer a batch may wait for more messages while its partition has more."""
 
 _log = structlog.get_logger("auditlog.consumer")
 
@@ -58,7 +60,10 @@ class Consumer:
         self._judging = DaemonPool(1, "judging")
         self._storing = DaemonPool(settings.storing_threads, "storing")
         self._limits = BatchLimits(
-            settings.batch_rows_max, settings.batch_bytes_max, settings.flush_interval_seconds
+            settings.batch_rows_max,
+            settings.batch_bytes_max,
+            settings.flush_interval_seconds,
+            BACKLOG_AGE_FACTOR * settings.flush_interval_seconds,
         )
         self._trouble_logged_seconds = float("-inf")
 
@@ -112,6 +117,10 @@ class Consumer:
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
                 self._read_again(assigned, assigned.collector.add(messages, now))
+        for number, end_offset in polled.ends.items():
+            assigned = self._assigned.get(number)
+            if assigned is not None and assigned.collector is not None:
+                assigned.collector.reach(end_offset)
         for number in polled.out_of_range & self._assigned.keys():
             self._group.stop(number)
             self._assigned[number].out_of_range = True
@@ -178,10 +187,10 @@ class Consumer:
                 assigned.storing = Storing(range, judging.held_bytes)
                 assigned.judging = None
             collector = assigned.collector
-            if assigned.judging is None and collector is not None and collector.ready(now):
+            if assigned.judging is None and collector and (assigned.paused or collector.ready(now)):
                 batch = collector.take(now)
                 verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
-                assigned.judging = Judging(verdicts, held_bytes(batch.messages))
+                assigned.judging = Judging(verdicts, batch.messages.held_bytes)
 
     def _judge_batch(self, batch: Batch, epoch: Epoch) -> Verdicts:
         return persist(epoch, f"judging {batch}", lambda: self._judge.judge(batch))

@@ -49,7 +49,7 @@ class DeadLetterSink:
         letters = [
             Outgoing(
                 key=letter_key(partition, rejection).encode(),
-                value=rejection.message.value(),
+                value=rejection.value,
                 headers=headers(partition, rejection, self._catalog_version),
             )
             for rejection in rejected
@@ -59,12 +59,12 @@ class DeadLetterSink:
 
 def letter_key(partition: Partition, rejection: Rejection) -> str:
     """Return a dead letter's key: the source's topic id, partition and offset."""
-    return f"{partition.topic_id}/{partition.number}/{rejection.message.offset()}"
+    return f"{partition.topic_id}/{partition.number}/{rejection.offset}"
 
 
 def headers(partition: Partition, rejection: Rejection, catalog_version: str) -> Headers:
     """Return a dead letter's headers; all values are UTF-8 text, but ``source_key``, the original bytes."""
-    error, message = rejection.error, rejection.message
+    error = rejection.error
     text = {
         "reason": next(name for kind, name in REASONS if isinstance(error, kind)),
         "rule": error.rule,
@@ -73,11 +73,11 @@ def headers(partition: Partition, rejection: Rejection, catalog_version: str) ->
         "source_topic": partition.topic,
         "source_topic_id": str(partition.topic_id),
         "source_partition": str(partition.number),
-        "source_offset": str(message.offset()),
-        "source_timestamp": str(message.timestamp()[1]),
+        "source_offset": str(rejection.offset),
+        "source_timestamp": str(rejection.received_millis),
         "catalog_version": catalog_version,
     }
     fields: Headers = [
         (name, value.encode("utf-8", "replace")[:HEADER_BYTES_MAX]) for name, value in text.items()
     ]
-    return [*fields, ("source_key", message.key())]
+    return [*fields, ("source_key", rejection.key)]

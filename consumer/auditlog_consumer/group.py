@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import methodcaller
 from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from auditlog_consumer.batch import Message
 from auditlog_consumer.kafka_errors import translate
+from auditlog_consumer.messages import KafkaMessage, Messages
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import TransientError
 
+_ERROR: Final = methodcaller("error")
+_PARTITION: Final = methodcaller("partition")
 _OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 _OTHER_TOPIC: Final = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError.INCONSISTENT_TOPIC_ID}
@@ -31,11 +35,13 @@ class Polled:
     Attributes:
         messages: by partition, in the order of their offsets.
         out_of_range: partitions whose position Kafka no longer has, or whose topic it knows no longer.
+        ends: where a partition's log ended when its end was reached.
         trouble: errors that will pass, such as a broker that is away.
     """
 
-    messages: dict[int, list[Message]] = field(default_factory=dict)
+    messages: dict[int, Messages] = field(default_factory=dict)
     out_of_range: set[int] = field(default_factory=set)
+    ends: dict[int, int] = field(default_factory=dict)
     trouble: list[TransientError] = field(default_factory=list)
 
 
@@ -59,6 +65,7 @@ class GroupMember:
                 "enable.auto.offset.store": False,
                 # The ledger says where to start; a position that Kafka lost must be an error, never a jump.
                 "auto.offset.reset": "error",
+                "enable.partition.eof": True,
                 "isolation.level": "read_committed",
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "fetch.wait.max.ms": 100,
@@ -96,21 +103,31 @@ class GroupMember:
             received = self._consumer.consume(messages_max, seconds)
         except KafkaException as error:
             raise translate(error.args[0], "polling") from error
-        for message in received:
-            failure = message.error()
-            if failure is None:
-                polled.messages.setdefault(cast(int, message.partition()), []).append(cast(Message, message))
-            elif failure.code() in _OUT_OF_RANGE:
-                polled.out_of_range.add(cast(int, message.partition()))
-            elif failure.code() in _OTHER_TOPIC:
-                # The topic is gone for now, or is another one by now: recovery finds out which.
-                polled.out_of_range |= self._reading
-            elif failure.code() != KafkaError._PARTITION_EOF:
-                trouble = translate(failure, "polling")
-                if not isinstance(trouble, TransientError):
-                    raise trouble
-                polled.trouble.append(trouble)
+        runs: dict[int, list[list[KafkaMessage]]] = {}
+        if any(map(_ERROR, received)):
+            for message in received:
+                if (failure := message.error()) is not None:
+                    self._note(polled, failure, cast(int, message.partition()), message.offset() or 0)
+            received = [message for message in received if message.error() is None]
+        for number, run in groupby(received, _PARTITION):
+            runs.setdefault(number, []).append(cast(list[KafkaMessage], list(run)))
+        for number, parts in runs.items():
+            polled.messages[number] = Messages.of(list(chain.from_iterable(parts)))
         return polled
+
+    def _note(self, polled: Polled, failure: KafkaError, partition: int, offset: int) -> None:
+        if failure.code() in _OUT_OF_RANGE:
+            polled.out_of_range.add(partition)
+        elif failure.code() in _OTHER_TOPIC:
+            # The topic is gone for now, or is another one by now: recovery finds out which.
+            polled.out_of_range |= self._reading
+        elif failure.code() == KafkaError._PARTITION_EOF:
+            polled.ends[partition] = offset
+        else:
+            trouble = translate(failure, "polling")
+            if not isinstance(trouble, TransientError):
+                raise trouble
+            polled.trouble.append(trouble)
 
     def start(self, partition: int, offset: int) -> None:
         """Read a given partition from `offset` on, whatever was read of it before."""

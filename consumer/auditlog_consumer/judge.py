@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from auditlog_consumer.batch import Batch, Message
+from auditlog_consumer.batch import Batch
+from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
 from auditlog_consumer.rows import to_rows
 from auditlog_schemas.catalog import Catalog
@@ -22,9 +23,12 @@ from auditlog_schemas.verdicts import GOOD, VERDICTS, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A message that breaks a rule, and which."""
+    """A message that breaks a rule, and which; `received_millis` is the broker's time since 1970."""
 
-    message: Message
+    offset: int
+    received_millis: int
+    key: bytes | None
+    value: bytes | None
     error: InvalidEvent
 
 
@@ -63,9 +67,8 @@ class Judge:
             RegistryUnavailable: a schema id has to be looked up and the registry is away.
         """
         messages = batch.messages
-        offsets = np.fromiter((message.offset() for message in messages), np.int64, len(messages))
-        received = np.fromiter((message.timestamp()[1] for message in messages), np.int64, len(messages))
-        decoded = self._batches.decode([message.value() for message in messages])
+        received = messages.received_millis
+        decoded = self._batches.decode(messages.values)
         good, events = decoded.good, decoded.batch
         broken = self._validator.validate(events, received[good] * 1000)
         if broken.any():
@@ -77,9 +80,9 @@ class Judge:
             first_offset=batch.first_offset,
             last_offset=batch.last_offset,
             absent=batch.absent,
-            rows=to_rows(batch.partition, events, offsets[good], received[good]),
+            rows=to_rows(batch.partition, events, messages.offsets[good], received[good]),
             rejected=tuple(
-                self._reject(messages[index], VERDICTS[verdict[index]])
+                self._reject(messages, index, VERDICTS[verdict[index]])
                 for index in np.flatnonzero(verdict).tolist()
             ),
         )
@@ -97,12 +100,14 @@ class Judge:
         require_not_ahead(record["occurred_at"], received_millis * 1000)
         return record
 
-    def _reject(self, message: Message, verdict: Verdict) -> Rejection:
+    def _reject(self, messages: Messages, index: int, verdict: Verdict) -> Rejection:
         """Return the rejection with the detail, which only reading the message by itself tells."""
+        value, received_millis = messages.values[index], int(messages.received_millis[index])
+        detail = "rejected in its batch; reading it by itself comes to another verdict, please report this"
+        found = InvalidEvent(verdict.rule, verdict.field, detail)
         try:
-            self.read(message.value(), message.timestamp()[1])
+            self.read(value, received_millis)
         except InvalidEvent as error:
             if error.rule == verdict.rule:
-                return Rejection(message, error)
-        detail = "rejected in its batch; reading it by itself comes to another verdict, please report this"
-        return Rejection(message, InvalidEvent(verdict.rule, verdict.field, detail))
+                found = error
+        return Rejection(int(messages.offsets[index]), received_millis, messages.keys[index], value, found)

@@ -51,8 +51,8 @@ class ConsumerSettings(BaseSettings):
     batch_rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
     batch_bytes_max: Bytes = 32 * 1024 * 1024
     flush_interval_seconds: Seconds = 1.0
-    buffered_bytes_max: Bytes = 256 * 1024 * 1024
-    storing_threads: Count = 2
+    buffered_bytes_max: Bytes = 192 * 1024 * 1024
+    storing_threads: Count = 4
     session_timeout_seconds: Seconds = 30.0
     stop_seconds_max: Seconds = 7.0
 

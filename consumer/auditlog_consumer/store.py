@@ -58,7 +58,7 @@ class BatchStore:
             TerminalError: what is stored contradicts the batch, or ClickHouse or Kafka refuse it.
         """
         stored = self._insert_missing(verdicts, epoch)
-        rejected = [each for each in verdicts.rejected if each.message.offset() not in stored]
+        rejected = [each for each in verdicts.rejected if each.offset not in stored]
         if rejected:
             letters = partial(self._dead_letters.write, verdicts.partition, rejected)
             persist(epoch, f"dead-lettering {verdicts}", letters)
@@ -99,7 +99,7 @@ class BatchStore:
             f"reading back {verdicts}",
             lambda: self._stored.offsets(at.topic_id, at.number, first, last),
         )
-        return read_back(verdicts.rows, [each.message.offset() for each in verdicts.rejected], stored)
+        return read_back(verdicts.rows, [each.offset for each in verdicts.rejected], stored)
 
     def _range(self, verdicts: Verdicts, rejected: int) -> Range:
         return Range(

@@ -11,6 +11,7 @@ import pytest
 from auditlog_consumer.batch import Batch
 from auditlog_consumer.dead_letters import headers, letter_key
 from auditlog_consumer.judge import Judge
+from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import WriterSchemas, encode
@@ -42,9 +43,6 @@ class Received:
     def timestamp(self) -> tuple[int, int]:
         return (2, self.millis)
 
-    def __len__(self) -> int:
-        return len(self.body or b"")
-
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
@@ -53,7 +51,8 @@ def judge() -> Judge:
 
 def batch_of(values: list[bytes | None]) -> Batch:
     now = int(time.time() * 1000)
-    return Batch(PARTITION, 100, [Received(100 + i, value, now) for i, value in enumerate(values)])
+    messages = [Received(100 + i, value, now) for i, value in enumerate(values)]
+    return Batch(PARTITION, 100, Messages.of(messages))
 
 
 @pytest.mark.parametrize("bad", bad_messages(), ids=lambda bad: bad.name)
@@ -62,7 +61,7 @@ def test_a_bad_message_is_rejected_between_good_neighbours(judge: Judge, bad: Ba
     verdicts = judge.judge(batch_of([good, bad.value, good]))
     [rejection] = verdicts.rejected
     assert rejection.error.rule == bad.rule
-    assert rejection.message.offset() == 101
+    assert rejection.offset == 101
     assert verdicts.rows.column("kafka_offset").to_pylist() == [100, 102]
     letter = dict(headers(PARTITION, rejection, "abc"))
     assert letter["reason"] == bad.reason.encode()
@@ -112,12 +111,15 @@ def test_rows_made_by_columns_are_the_rows_made_one_by_one(judge: Judge) -> None
     mixed = [value for pair in zip(bad, good, strict=False) for value in pair]
     batch = batch_of(mixed)
     accepted = []
-    for message in batch.messages:
+    messages = batch.messages
+    for value, offset, millis in zip(
+        messages.values, messages.offsets, messages.received_millis, strict=True
+    ):
         try:
-            record = judge.read(message.value(), message.timestamp()[1])
+            record = judge.read(value, int(millis))
         except InvalidEvent:
             continue
-        accepted.append(Accepted(record, message.offset(), message.timestamp()[1]))
+        accepted.append(Accepted(record, int(offset), int(millis)))
     expected = rows_of(PARTITION, accepted)
     found = judge.judge(batch).rows
     assert found.cast(EVENT_ROWS).equals(expected.cast(EVENT_ROWS))
