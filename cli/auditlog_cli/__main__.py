@@ -1,5 +1,32 @@
-"""`python -m auditlog_cli`: the same as `auditlog`."""
+"""The console script and `python -m auditlog_cli`: the command, or one line when libraries are missing."""
 
-from auditlog_cli.main import main
+from __future__ import annotations
 
-main()
+import sys
+from importlib.util import find_spec
+from typing import Final, NoReturn
+
+SERVER_LIBRARIES: Final = (
+    "clickhouse_connect",
+    "numpy",
+    "pyarrow",
+    "pydantic_settings",
+    "rich",
+    "structlog",
+    "typer",
+)
+"""What the extra `server` installs. The base install, the SDK, brings the script but none of these."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; with 2 when the libraries of the extra `server` are not installed."""
+    if not all(map(find_spec, SERVER_LIBRARIES)):
+        sys.stderr.write("auditlog: the command needs the server parts: pip install 'auditlog[server]'\n")
+        sys.exit(2)
+    from auditlog_cli.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

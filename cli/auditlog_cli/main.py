@@ -1,4 +1,4 @@
-"""The console script: the commands, and what becomes of an error."""
+"""The command line: the commands, and what becomes of an error."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ LOCKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "server.txt": (("server",), ()),
     "local.txt": (("local",), ()),
     "dev.txt": (("local",), ("dev",)),
+    "bench.txt": (("local",), ("bench",)),
 }
 REGISTRY = re.compile(
     r"https?://|index-url|find-links|pypi\.org|pythonhosted\.org|maven\.org|apache\.org/maven"
