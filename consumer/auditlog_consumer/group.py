@@ -69,9 +69,9 @@ class GroupMember:
                 "isolation.level": "read_committed",
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "fetch.wait.max.ms": 100,
-                # What librdkafka holds ahead of us, for each partition.
-                "queued.max.messages.kbytes": 16 * 1024,
-                "queued.min.messages": 50_000,
+                # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
+                "queued.max.messages.kbytes": 32 * 1024,
+                "fetch.queue.backoff.ms": 10,
                 "log_level": 2,
             }
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from auditlog_schemas.errors import ConfigError
 
@@ -39,7 +39,7 @@ class ConsumerSettings(BaseSettings):
         stop_seconds_max: how long a stop waits for batches under way.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     kafka: Annotated[str, Field(min_length=1)]
     kafka_config: dict[str, str] = {}
@@ -51,7 +51,7 @@ class ConsumerSettings(BaseSettings):
     batch_rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
     batch_bytes_max: Bytes = 32 * 1024 * 1024
     flush_interval_seconds: Seconds = 1.0
-    buffered_bytes_max: Bytes = 192 * 1024 * 1024
+    buffered_bytes_max: Bytes = 112 * 1024 * 1024
     storing_threads: Count = 4
     session_timeout_seconds: Seconds = 30.0
     stop_seconds_max: Seconds = 7.0
@@ -73,6 +73,8 @@ class ConsumerSettings(BaseSettings):
                 given[name] = tuple(Path(path) for path in paths.split(os.pathsep) if path)
         try:
             return cls(**given)
+        except SettingsError as error:
+            raise ConfigError(f"{PREFIX}KAFKA_CONFIG: is not a JSON object: {error.__cause__}") from None
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = PREFIX + str(first["loc"][0]).upper()
