@@ -71,7 +71,7 @@ class Bench:
 
     def figure(self, name: str, value: float) -> None:
         """Keep a figure for the JSON line."""
-        self._figures[name] = float(f"{value:.5g}")
+        self._figures[name] = value if isinstance(value, int) else float(f"{value:.5g}")
 
     def row(self, *cells: str) -> None:
         """Add a row to the table; the first one is its head."""
