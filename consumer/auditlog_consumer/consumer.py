@@ -187,7 +187,9 @@ class Consumer:
                 assigned.storing = Storing(range, judging.held_bytes)
                 assigned.judging = None
             collector = assigned.collector
-            if assigned.judging is None and collector and (assigned.paused or collector.ready(now)):
+            # A paused partition gets no more: it waits for nothing once its earlier batches are done with.
+            full = assigned.paused and not assigned.under_way
+            if assigned.judging is None and collector and (full or collector.ready(now)):
                 batch = collector.take(now)
                 verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
                 assigned.judging = Judging(verdicts, batch.messages.held_bytes)

@@ -29,6 +29,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 
 
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
+
+
 def _prctl(option: int, value: int) -> None:
     if _LINUX:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
@@ -40,6 +43,7 @@ def _exec(command: list[str], leash_pid: int) -> None:
         os._exit(1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
         os.execvp(command[0], command)  # noqa: S606
@@ -58,9 +62,10 @@ class _Leash:
         self._wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _PASSED_ON:
             signal.signal(number, self._pass_on)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -150,6 +155,8 @@ def main() -> int:
         os.setpgid(0, 0)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     leash_pid = os.getpid()
+    # A signal that comes before there is a handler for it waits, instead of ending the leash.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     command_pid = os.fork()
     if command_pid == 0:
         _exec(arguments[1:], leash_pid)
