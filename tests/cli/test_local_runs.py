@@ -20,7 +20,10 @@ def consumers_of(data_dir: Path) -> list[int]:
     """The consumer processes themselves, not the leashes that hold them."""
     found = []
     for pid in processes_of(data_dir):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
         if command.endswith(b"\0auditlog_cli\0consume\0") and b"leash" not in command:
             found.append(pid)
     return found
