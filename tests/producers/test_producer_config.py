@@ -13,6 +13,7 @@ from auditlog_producers import AuditError, AuditProducer, BrokerUnavailable, Con
 from auditlog_producers.kafka_config import REFUSED
 from auditlog_producers.kafka_errors import TABLE, translate
 
+NOWHERE = "http://127.0.0.1:1"
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"kafka": " "}, "kafka: is empty"),
     ({"service": ""}, "service"),
@@ -59,7 +60,7 @@ def test_two_producers_never_share_an_instance_id(mock_kafka: str) -> None:
 def test_a_registry_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "auditlog_schemas.registry", None)
     with pytest.raises(ConfigError, match=r"pip install 'auditlog\[registry\]'"):
-        AuditProducer("127.0.0.1:1", service="s", registry="http://127.0.0.1:1")
+        AuditProducer("127.0.0.1:1", service="s", registry=NOWHERE)
 
 
 def test_importing_the_sdk_loads_no_registry_client() -> None:

@@ -180,7 +180,8 @@ def test_an_incompatible_schema_is_refused(registry: SchemaRegistry) -> None:
 def test_a_registry_that_is_away_is_unavailable(
     nobody: str, mock_kafka: str, parts: dict[str, Any], open_client: OpenClient
 ) -> None:
-    registry = open_client(f"http://{nobody}", 1)
+    address = f"http://{nobody}"
+    registry = open_client(address, 1)
     with pytest.raises(RegistryUnavailable, match=nobody):
         registry.schema_by_id(1)
     with pytest.raises(RegistryUnavailable, match=nobody):
