@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-ACCOUNT_BUCKETS: Final = 8
+from auditlog_storage.tables import ACCOUNT_BUCKETS
+
 _M: Final = 0x5BD1E995
 _MASK: Final = 0xFFFFFFFF
 

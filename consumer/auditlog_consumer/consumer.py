@@ -95,7 +95,7 @@ class Consumer:
             self._recover(partition)
 
     def _recover(self, partition: Partition) -> None:
-        """Begin a new epoch: the partition is paused until a storing thread has found its start."""
+        """Begin a new epoch: nothing of the partition is read until a storing thread has found its start."""
         assigned = Assigned(partition)
         assigned.recovering = self._storing.submit(self._recovery.start_offset, partition, assigned.epoch)
         self._assigned[partition.number] = assigned

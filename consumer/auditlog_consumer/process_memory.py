@@ -20,8 +20,7 @@ def keep_memory() -> None:
 
     Buffers are given back to the allocator, not to the system, which would hand out the same pages zeroed
     again a moment later; and Python's search for cyclic garbage, of which a consumer makes hardly any, runs
-    seldom. Together that is about a quarter of the consumer's processor time (docs/performance.md). Where the
-    C library has no `mallopt` that part is left out.
+    seldom. Where the C library has no `mallopt` that part is left out.
     """
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
