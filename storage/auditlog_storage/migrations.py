@@ -14,7 +14,13 @@ from auditlog_storage.actions import publish_actions
 from auditlog_storage.analyst import AnalystOutcome, ensure_analyst
 from auditlog_storage.connection import Connection
 from auditlog_storage.table import quoted
-from auditlog_storage.tables import AUDIT_ACTIONS, AUDIT_EVENTS, AUDIT_MIGRATIONS, AUDIT_RANGES
+from auditlog_storage.tables import (
+    AUDIT_ACTIONS,
+    AUDIT_EVENTS,
+    AUDIT_MIGRATIONS,
+    AUDIT_RANGES,
+    AUDIT_REMOVALS,
+)
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
 
 
@@ -37,6 +43,7 @@ MIGRATIONS: Final = (
         "events, ledger, actions and the view for analysts",
         (AUDIT_EVENTS.create(), AUDIT_RANGES.create(), AUDIT_ACTIONS.create(), CREATE_AUDIT_LOG_V1),
     ),
+    Migration(2, "the record of removed rows", (AUDIT_REMOVALS.create(),)),
 )
 
 _APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"

@@ -150,6 +150,30 @@ AUDIT_RANGES: Final = Table(
     settings=_DURABLE,
 )
 
+AUDIT_REMOVALS: Final = Table(
+    name="audit_removals",
+    columns=(
+        Column("removal_id", "UUID", _UUID),
+        Column("topic_id", "UUID", _UUID),
+        Column("kafka_partition", "Int32", pa.int32()),
+        Column("kafka_offset", "Int64", pa.int64(), codec="Delta(8), ZSTD(1)"),
+        _word("account_id"),
+        Column("event_id", "UUID", _UUID),
+        # Where the row was: with identical copies nothing else tells them apart.
+        _word("partition_id"),
+        _word("part"),
+        Column("part_offset", "UInt64", pa.uint64()),
+        _word("reason"),
+        _word("removed_by"),
+        Column("announced_at", "DateTime64(3, 'UTC')", _MILLIS),
+        # 0 when announced, 1 once reading back found the row gone.
+        Column("removed", "UInt8", pa.uint8()),
+    ),
+    engine="ReplacingMergeTree(removed)",
+    order_by="(topic_id, kafka_partition, kafka_offset, removal_id, part, part_offset)",
+    settings=_DURABLE,
+)
+
 AUDIT_ACTIONS: Final = Table(
     name="audit_actions",
     columns=(

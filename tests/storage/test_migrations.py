@@ -22,7 +22,14 @@ ACTIONS = (
     "SELECT action, action_group, entity_type, kind, sentence, version FROM audit_actions ORDER BY action"
 )
 OBJECTS = "SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name"
-EXPECTED_OBJECTS = ["audit_actions", "audit_events", "audit_log_v1", "audit_migrations", "audit_ranges"]
+EXPECTED_OBJECTS = [
+    "audit_actions",
+    "audit_events",
+    "audit_log_v1",
+    "audit_migrations",
+    "audit_ranges",
+    "audit_removals",
+]
 
 
 def _objects(connection: Connection) -> list[str]:
@@ -115,7 +122,9 @@ def test_a_newer_database_is_left_alone(unmade: Connection, catalog: Catalog) ->
     row = {"version": 9_999, "name": "from the future", "applied_at": datetime(2030, 1, 1, tzinfo=UTC)}
     batch = pa.RecordBatch.from_pylist([row], schema=AUDIT_MIGRATIONS.rows)
     unmade.insert_batch(AUDIT_MIGRATIONS.name, batch, token=None)
-    with pytest.raises(TerminalError, match="has version 9999, this software knows up to 1: install"):
+    with pytest.raises(
+        TerminalError, match=rf"has version 9999, this software knows up to {MIGRATIONS[-1].version}: install"
+    ):
         migrate(unmade, catalog)
 
 
