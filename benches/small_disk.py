@@ -1,0 +1,92 @@
+"""A disk of the bench's own that can be made full: a tmpfs in a mount namespace, which needs no root.
+
+`enter_own_mounts` runs the program again inside a user and mount namespace (`unshare` of util-linux, where
+the system lets users have namespaces); the mount is seen by this process and its children only, and is gone
+with the last of them. The disk becomes full by making it as small as what it holds, so filling it costs
+neither time nor memory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+_INSIDE: Final = "BENCH_HAS_OWN_MOUNTS"
+_UNSHARE: Final = ("unshare", "--user", "--map-root-user", "--mount")
+_TRIES: Final = 50
+
+
+def enter_own_mounts() -> str:
+    """Replace this process by the same program with mounts of its own; do it before anything else.
+
+    Returns:
+        Inside: nothing. Where the system does not allow it: the reason.
+    """
+    if os.environ.pop(_INSIDE, ""):
+        return ""
+    try:
+        trial = subprocess.run(
+            [*_UNSHARE, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/mnt"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except OSError as error:
+        return f"there is no unshare: {error.strerror}"
+    if trial.returncode:
+        return f"this system lets users mount nothing: {trial.stderr.strip()}"
+    os.execvpe(_UNSHARE[0], [*_UNSHARE, sys.executable, *sys.argv], {**os.environ, _INSIDE: "yes"})
+    raise AssertionError("execvpe does not return")
+
+
+class SmallDisk:
+    """A tmpfs at `path`, for a process that has mounts of its own.
+
+    Args:
+        path: an empty directory, made if it does not exist.
+        bytes_max: its size when it is not full.
+    """
+
+    def __init__(self, path: Path, bytes_max: int) -> None:
+        self.path = path
+        self._bytes_max = bytes_max
+        path.mkdir(parents=True, exist_ok=True)
+        _mount("-t", "tmpfs", "-o", f"size={bytes_max}", "tmpfs", str(path))
+
+    @property
+    def used_bytes(self) -> int:
+        """Return how much is stored on it."""
+        found = os.statvfs(self.path)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+    def fill(self) -> None:
+        """Make it full: from now on nothing can be written until something is removed.
+
+        Raises:
+            RuntimeError: so much is written all the time that its size could not be met.
+        """
+        for _ in range(_TRIES):
+            try:
+                return _mount("-o", f"remount,size={self.used_bytes}", str(self.path))
+            except RuntimeError:
+                # Somebody wrote between the two: it cannot be smaller than what it holds.
+                continue
+        raise RuntimeError(f"{self.path} could not be made full")
+
+    def free(self) -> None:
+        """Give it its size back."""
+        _mount("-o", f"remount,size={self._bytes_max}", str(self.path))
+
+    def close(self) -> None:
+        """Remove it, with everything on it, when nobody uses it."""
+        subprocess.run(["umount", "--lazy", str(self.path)], capture_output=True, check=False)
+
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"mount {' '.join(arguments)}: {done.stderr.strip()}")
