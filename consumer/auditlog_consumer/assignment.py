@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from auditlog_consumer.batch import Collector
 from auditlog_consumer.judge import Verdicts
 from auditlog_consumer.partition import Epoch, Partition
+from auditlog_consumer.start import Start
 from auditlog_storage.ledger import Range
 
 
@@ -33,8 +34,10 @@ class Assigned:
     """One assigned partition. Only the polling thread touches it.
 
     Attributes:
-        collector: None until recovery has found the start offset.
-        recovering: finding the start offset.
+        epoch: of this assignment.
+        start: what recovery found out, with the window; None until then.
+        collector: None until recovery has found the start.
+        recovering: finding the start.
         judging: the batch after the one that is being stored.
         storing: the batch whose range the ledger records next.
         paused: Kafka is not asked for more: not started yet, or enough is held.
@@ -42,9 +45,10 @@ class Assigned:
     """
 
     partition: Partition
-    epoch: Epoch = field(default_factory=Epoch)
+    epoch: Epoch
+    start: Start | None = None
     collector: Collector | None = None
-    recovering: Future[int] | None = None
+    recovering: Future[Start] | None = None
     judging: Judging | None = None
     storing: Storing | None = None
     paused: bool = True
@@ -65,7 +69,7 @@ class Assigned:
     @property
     def idle(self) -> bool:
         """Tell whether nothing is collected and nothing under way."""
-        return not self.under_way and not self.collector
+        return not self.under_way and not (self.collector and self.collector.offsets)
 
     @property
     def held_bytes(self) -> int:

@@ -30,15 +30,11 @@ class Batch:
 
     partition: Partition
     first_offset: int
+    last_offset: int
     messages: Messages
 
     def __str__(self) -> str:
         return f"{self.partition} {self.first_offset}-{self.last_offset}"
-
-    @property
-    def last_offset(self) -> int:
-        """Return the offset of the last message."""
-        return int(self.messages.offsets[-1])
 
     @property
     def absent(self) -> int:
@@ -49,27 +45,53 @@ class Batch:
 class Collector:
     """Collects a partition's messages from one offset on.
 
+    Offsets that are skipped may hold no message (aborted transactions, control records) or may just not have
+    been delivered. So what follows them is only taken when they are skipped a second time: `add` and `reach`
+    say from where to read again.
+
+    Args:
+        partition: whose messages.
+        next_offset: where its first batch starts.
+        limits: of a batch.
+        replay_last: the first batch ends exactly there, whatever the limits say; None for no replay.
+
     Attributes:
         next_offset: the first offset that no taken batch covers.
         value_bytes: size of the collected message values.
         held_bytes: the memory of the collected messages, about.
     """
 
-    def __init__(self, partition: Partition, next_offset: int, limits: BatchLimits) -> None:
+    def __init__(
+        self, partition: Partition, next_offset: int, limits: BatchLimits, replay_last: int | None = None
+    ) -> None:
         self.partition = partition
         self.next_offset = next_offset
         self.value_bytes = 0
         self.held_bytes = 0
         self._limits = limits
+        self._replay_last = replay_last
         self._parts: list[Messages] = []
         self._count = 0
         self._expected = next_offset
-        self._skipped_at: int | None = None
+        self._skipped: set[tuple[int, int]] = set()
         self._end = -1
+        self._end_seconds = float("-inf")
         self._oldest_seconds = 0.0
 
-    def __len__(self) -> int:
-        return self._count
+    @property
+    def offsets(self) -> int:
+        """Return how many offsets are collected, with or without a message."""
+        return self._expected - self.next_offset
+
+    @property
+    def is_replaying(self) -> bool:
+        """Tell whether the next batch ends at an announced offset."""
+        return self._replay_last is not None
+
+    def is_behind(self, now_seconds: float, small_bytes: int) -> bool:
+        """Tell whether much is waiting in Kafka: the end was not reached lately, or much has come since."""
+        waited = now_seconds - self._end_seconds > self._limits.age_seconds_max
+        return waited or self.held_bytes > small_bytes or self.is_replaying
 
     def add(self, messages: Messages, now_seconds: float) -> int | None:
         """Append messages that follow those collected so far; `now_seconds` is any monotonic clock.
@@ -77,55 +99,78 @@ class Collector:
         Messages from before them, left over from an earlier position, are passed over.
 
         Returns:
-            None, or the offset from which to read again: from there on offsets were skipped. They may hold
-            no message (aborted transactions, control records) or may just not have been delivered, so the
-            messages after them are only taken when they skip the same offsets a second time.
+            None, or the offset from which to read again, since offsets were skipped from there on.
         """
         new = messages.between(int(np.searchsorted(messages.offsets, self._expected)), len(messages))
         before = np.concatenate([[self._expected - 1], new.offsets[:-1]]) + 1
-        for place in np.flatnonzero(new.offsets != before).tolist():
-            at = int(before[place])
-            if self._skipped_at != at:
-                self._skipped_at = at
+        places = np.flatnonzero(new.offsets != before).tolist()
+        skipped = [(int(before[place]), int(new.offsets[place])) for place in places]
+        for place, gap in zip(places, skipped, strict=True):
+            if gap not in self._skipped:
                 self._append(new.between(0, place), now_seconds)
-                return at
+                self._skipped = set(skipped)
+                return gap[0]
         self._append(new, now_seconds)
         return None
 
-    def reach(self, end_offset: int) -> None:
-        """Note that the partition was read to its end, which was at this offset."""
-        self._end = end_offset
+    def reach(self, end_offset: int, now_seconds: float) -> int | None:
+        """Note that the partition was read to its end, which was at this offset.
 
-    def ready(self, now_seconds: float) -> bool:
-        """Tell whether the next batch has reached a limit."""
+        Returns:
+            None, or the offset from which to read again: the offsets from there to the end were skipped.
+        """
+        gap = (self._expected, end_offset)
+        if end_offset > self._expected:
+            if gap not in self._skipped:
+                self._skipped = {gap}
+                return gap[0]
+            self._cover(end_offset, now_seconds)
+        self._end, self._end_seconds = end_offset, now_seconds
+        return None
+
+    def ready(self, now_seconds: float, *, waits: bool = False) -> bool:
+        """Tell whether the next batch has reached a limit; one that `waits` for its turn has no age."""
+        if self._replay_last is not None:
+            return self._expected > self._replay_last
         limits = self._limits
+        if self._count >= limits.rows_max or self.value_bytes >= limits.bytes_max:
+            return True
         age_max = limits.age_seconds_max if self._end >= self._expected else limits.backlog_age_seconds_max
-        return bool(self._count) and (
-            self._count >= limits.rows_max
-            or self.value_bytes >= limits.bytes_max
-            or now_seconds - self._oldest_seconds >= age_max
-        )
+        return bool(self.offsets) and not waits and now_seconds - self._oldest_seconds >= age_max
 
     def take(self, now_seconds: float) -> Batch:
-        """Remove and return the next batch, within the limits of rows and bytes (but at least a message)."""
-        collected = Messages.joined(self._parts)
-        within = min(self._limits.rows_max, collected.count_within(self._limits.bytes_max))
-        count = max(within, 1)
-        batch = Batch(self.partition, self.next_offset, collected.between(0, count))
-        rest = collected.between(count, len(collected))
+        """Remove and return the next batch, within its limits, but at least a message."""
+        collected = Messages.joined(self._parts) if self._parts else Messages.none()
+        count = self._count_of_batch(collected)
+        taken, rest = collected.between(0, count), collected.between(count, len(collected))
+        last = self._expected - 1
+        if self._replay_last is not None:
+            last, self._replay_last = self._replay_last, None
+        elif len(rest):
+            last = int(taken.offsets[-1])
+        batch = Batch(self.partition, self.next_offset, last, taken)
         self._parts = [rest] if len(rest) else []
         self._count, self.value_bytes, self.held_bytes = len(rest), rest.value_bytes, rest.held_bytes
-        self.next_offset = batch.last_offset + 1
+        self.next_offset = last + 1
         self._oldest_seconds = now_seconds
         return batch
+
+    def _count_of_batch(self, collected: Messages) -> int:
+        if self._replay_last is not None:
+            return int(np.searchsorted(collected.offsets, self._replay_last, side="right"))
+        within = min(self._limits.rows_max, collected.count_within(self._limits.bytes_max))
+        return max(within, 1)
 
     def _append(self, new: Messages, now_seconds: float) -> None:
         if not len(new):
             return
-        if not self._count:
-            self._oldest_seconds = now_seconds
         self._parts.append(new)
         self._count += len(new)
         self.value_bytes += new.value_bytes
         self.held_bytes += new.held_bytes
-        self._expected = int(new.offsets[-1]) + 1
+        self._cover(int(new.offsets[-1]) + 1, now_seconds)
+
+    def _cover(self, next_expected: int, now_seconds: float) -> None:
+        if not self.offsets:
+            self._oldest_seconds = now_seconds
+        self._expected = next_expected

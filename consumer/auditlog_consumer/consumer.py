@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable
-from concurrent.futures import wait
+from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
@@ -13,14 +12,16 @@ import structlog
 
 from auditlog_consumer.assignment import Assigned, Judging, Storing
 from auditlog_consumer.batch import Batch, BatchLimits, Collector
-from auditlog_consumer.daemon_pool import DaemonPool
 from auditlog_consumer.group import GroupMember, Polled
 from auditlog_consumer.judge import Judge, Verdicts
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
+from auditlog_consumer.runtime import Runtime
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.start import Start
 from auditlog_consumer.store import BatchStore
+from auditlog_consumer.turns import Turns
 from auditlog_storage.ledger import Range
 
 POLL_MESSAGES_MAX: Final = 10_000
@@ -48,6 +49,7 @@ class Consumer:
         recovery: Recovery,
         judge: Judge,
         store: BatchStore,
+        runtime: Runtime,
     ) -> None:
         self._settings = settings
         self._topic_id = topic_id
@@ -55,15 +57,19 @@ class Consumer:
         self._recovery = recovery
         self._judge = judge
         self._store = store
+        self._runtime = runtime
         self._assigned: dict[int, Assigned] = {}
         # Judging is bound by the processor, so a second thread for it would only compete.
-        self._judging = DaemonPool(1, "judging")
-        self._storing = DaemonPool(settings.storing_threads, "storing")
+        self._judging = runtime.pool(1, "judging")
+        self._storing = runtime.pool(settings.storing_threads, "storing")
         self._limits = BatchLimits(
             settings.batch_rows_max,
             settings.batch_bytes_max,
             settings.flush_interval_seconds,
             BACKLOG_AGE_FACTOR * settings.flush_interval_seconds,
+        )
+        self._turns = Turns(
+            settings.buffered_bytes_max, settings.backlog_turns_max, settings.flush_interval_seconds
         )
         self._trouble_logged_seconds = float("-inf")
 
@@ -96,8 +102,8 @@ class Consumer:
 
     def _recover(self, partition: Partition) -> None:
         """Begin a new epoch: nothing of the partition is read until a storing thread has found its start."""
-        assigned = Assigned(partition)
-        assigned.recovering = self._storing.submit(self._recovery.start_offset, partition, assigned.epoch)
+        assigned = Assigned(partition, Epoch(self._runtime.flag()))
+        assigned.recovering = self._storing.submit(self._recovery.start, partition, assigned.epoch)
         self._assigned[partition.number] = assigned
 
     def _on_revoked(self, numbers: list[int]) -> None:
@@ -109,10 +115,11 @@ class Consumer:
         ended = [self._assigned.pop(number) for number in list(numbers) if number in self._assigned]
         for assigned in ended:
             assigned.epoch.end()
-        wait([step for one in ended for step in one.under_way], REVOKED_WAIT_SECONDS_MAX)
+        self._group.release([assigned.partition.number for assigned in ended])
+        self._runtime.wait([step for one in ended for step in one.under_way], REVOKED_WAIT_SECONDS_MAX)
 
     def _collect(self, polled: Polled) -> None:
-        now = time.monotonic()
+        now = self._runtime.monotonic()
         for number, messages in polled.messages.items():
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
@@ -120,7 +127,7 @@ class Consumer:
         for number, end_offset in polled.ends.items():
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
-                assigned.collector.reach(end_offset)
+                self._read_again(assigned, assigned.collector.reach(end_offset, now))
         for number in polled.out_of_range & self._assigned.keys():
             self._group.stop(number)
             self._assigned[number].out_of_range = True
@@ -147,7 +154,10 @@ class Consumer:
         """Take the batches that are being stored to their end, for a bounded time; begin no others."""
         storing = [one.storing.range for one in self._assigned.values() if one.storing]
         _log.info("stopping", batches_being_stored=len(storing))
-        wait(storing, self._settings.stop_seconds_max)
+        deadline = self._runtime.monotonic() + self._settings.stop_seconds_max
+        while not all(range.done() for range in storing) and self._runtime.monotonic() < deadline:
+            # Not for messages: commits are sent and answered while polling.
+            self._group.poll(1, POLL_SECONDS)
         self._settle()
 
     def _settle(self) -> None:
@@ -158,16 +168,17 @@ class Consumer:
             if assigned.storing is not None and assigned.storing.range.done():
                 self._stored(assigned, assigned.storing.range.result())
 
-    def _started(self, assigned: Assigned, offset: int) -> None:
+    def _started(self, assigned: Assigned, start: Start) -> None:
         assigned.recovering = None
-        assigned.collector = Collector(assigned.partition, offset, self._limits)
-        self._group.start(assigned.partition.number, offset)
+        assigned.start = start
+        replay_last = start.replay.last if start.replay else None
+        assigned.collector = Collector(assigned.partition, start.offset, self._limits, replay_last)
+        self._group.start(assigned.partition.number, start.offset)
         assigned.paused = False
-        _log.info("started", partition=str(assigned.partition), offset=offset)
+        _log.info("started", partition=str(assigned.partition), offset=start.offset, replay_last=replay_last)
 
     def _stored(self, assigned: Assigned, done: Range) -> None:
         assigned.storing = None
-        self._group.commit(assigned.partition.number, done.next_offset)
         _log.info(
             "stored",
             partition=str(assigned.partition),
@@ -175,37 +186,52 @@ class Consumer:
             last_offset=done.last_offset,
             accepted=done.accepted,
             rejected=done.rejected,
+            duplicates=done.duplicates,
         )
 
     def _start_batches(self) -> None:
         """Move batches on: from judged to being stored, from collected to being judged."""
-        now = time.monotonic()
-        for assigned in self._assigned.values():
-            judging = assigned.judging
-            if judging is not None and judging.verdicts.done() and assigned.storing is None:
-                range = self._storing.submit(self._store.store, judging.verdicts.result(), assigned.epoch)
+        now = self._runtime.monotonic()
+        for number, assigned in self._assigned.items():
+            judging, start = assigned.judging, assigned.start
+            if judging is not None and judging.verdicts.done() and assigned.storing is None and start:
+                range = self._storing.submit(
+                    self._store.store, judging.verdicts.result(), assigned.epoch, start
+                )
                 assigned.storing = Storing(range, judging.held_bytes)
                 assigned.judging = None
-            collector = assigned.collector
-            # A paused partition gets no more: it waits for nothing once its earlier batches are done with.
-            full = assigned.paused and not assigned.under_way
-            if assigned.judging is None and collector and (full or collector.ready(now)):
-                batch = collector.take(now)
-                verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
-                assigned.judging = Judging(verdicts, batch.messages.held_bytes)
+            if assigned.judging is None and assigned.collector is not None:
+                # In a backlog an old batch is as good as a new one: it waits for its turn to be filled.
+                waits = assigned.paused and not self._turns.holds(number)
+                if assigned.collector.ready(now, waits=waits):
+                    self._judge_next(assigned, assigned.collector, now)
+        self._make_room(now)
+
+    def _make_room(self, now_seconds: float) -> None:
+        """Take the largest batch as it is when memory is full of batches of which none is ready."""
+        if not self._turns.crowded or any(assigned.under_way for assigned in self._assigned.values()):
+            return
+        collectors = [(one.collector.held_bytes, one) for one in self._assigned.values() if one.collector]
+        _, fullest = max(collectors, key=itemgetter(0))
+        if fullest.collector is not None and not fullest.collector.is_replaying:
+            self._judge_next(fullest, fullest.collector, now_seconds)
+
+    def _judge_next(self, assigned: Assigned, collector: Collector, now_seconds: float) -> None:
+        batch = collector.take(now_seconds)
+        verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
+        assigned.judging = Judging(verdicts, batch.messages.held_bytes)
 
     def _judge_batch(self, batch: Batch, epoch: Epoch) -> Verdicts:
         return persist(epoch, f"judging {batch}", lambda: self._judge.judge(batch))
 
     def _balance(self) -> None:
-        """Pause partitions that hold their share of the memory, resume them when half of it is free."""
-        share_bytes = self._settings.buffered_bytes_max // max(len(self._assigned), 1)
+        """Have Kafka asked for the partitions whose turn it is, and not for the others."""
+        reading = self._turns.choose(self._assigned, self._runtime.monotonic())
         for number, assigned in self._assigned.items():
             if assigned.collector is None or assigned.out_of_range:
                 continue
-            if not assigned.paused and assigned.held_bytes >= share_bytes:
-                self._group.pause([number])
-                assigned.paused = True
-            elif assigned.paused and assigned.held_bytes < share_bytes // 2:
+            if assigned.paused and number in reading:
                 self._group.resume([number])
-                assigned.paused = False
+            elif not assigned.paused and number not in reading:
+                self._group.pause([number])
+            assigned.paused = number not in reading

@@ -13,12 +13,22 @@ from itertools import chain, groupby
 from operator import methodcaller
 from typing import Any, Final, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
+from auditlog_consumer.commits import Commits
 from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.messages import KafkaMessage, Messages
 from auditlog_consumer.settings import ConsumerSettings
-from auditlog_schemas.errors import TransientError
+from auditlog_schemas.errors import AuditError, BrokerUnavailable, TransientError
+
+REQUEST_SECONDS_MAX: Final = 10.0
 
 _ERROR: Final = methodcaller("error")
 _PARTITION: Final = methodcaller("partition")
@@ -54,7 +64,12 @@ class GroupMember:
 
     def __init__(self, settings: ConsumerSettings) -> None:
         self._topic = settings.topic
+        self._group = settings.group
+        self._admin = AdminClient(
+            {**settings.kafka_config, "bootstrap.servers": settings.kafka, "log_level": 2}
+        )
         self._reading: set[int] = set()
+        self._commits = Commits()
         self._consumer = Consumer(
             {
                 **settings.kafka_config,
@@ -70,8 +85,9 @@ class GroupMember:
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "fetch.wait.max.ms": 100,
                 # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
-                "queued.max.messages.kbytes": 32 * 1024,
+                "queued.max.messages.kbytes": int(__import__("os").environ.get("XQ", 32)) * 1024,
                 "fetch.queue.backoff.ms": 10,
+                "on_commit": self._commits.answer,
                 "log_level": 2,
             }
         )
@@ -100,6 +116,9 @@ class GroupMember:
         """
         polled = Polled()
         try:
+            if wanted := self._commits.take():
+                positions = [TopicPartition(self._topic, *position) for position in wanted]
+                self._consumer.commit(offsets=positions, asynchronous=True)
             received = self._consumer.consume(messages_max, seconds)
         except KafkaException as error:
             raise translate(error.args[0], "polling") from error
@@ -152,15 +171,54 @@ class GroupMember:
         """Fetch again."""
         self._consumer.resume(self._named(partitions))
 
+    def announce(self, partition: int, next_offset: int, metadata: str) -> None:
+        """Commit an offset with metadata; on return the group's coordinator has both.
+
+        Waits for another thread to call `poll`, which sends it and gets the answer.
+
+        Only a member of the group can: so this also proves that we still were one when Kafka answered.
+
+        Raises:
+            BrokerUnavailable: Kafka did not answer, or the group is changing or does without us; if that is
+                so, `poll` will say it.
+            ConfigError, TerminalError: Kafka refuses it for good.
+        """
+        self._commits.ask(partition, next_offset, metadata)
+
+    def announced(self, partition: int) -> tuple[int, str] | None:
+        """Return the committed offset of a partition and its metadata, or None when there is none.
+
+        Raises:
+            BrokerUnavailable, ConfigError, TerminalError: as in `announce`.
+        """
+        # Not by the consumer's own `committed`, which never returns while nothing of the topic is assigned.
+        asked = ConsumerGroupTopicPartitions(self._group, self._named([partition]))
+        try:
+            answers = self._admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_SECONDS_MAX)
+            [found] = answers[self._group].result(REQUEST_SECONDS_MAX + 5).topic_partitions
+        except TimeoutError as error:
+            raise BrokerUnavailable("Kafka, reading the committed offset: no answer") from error
+        except KafkaException as error:
+            raise translate(error.args[0], "reading the committed offset") from error
+        if found.error is not None:
+            raise translate(found.error, "reading the committed offset")
+        return None if found.offset < 0 else (found.offset, found.metadata or "")
+
     def commit(self, partition: int, next_offset: int) -> None:
-        """Tell Kafka how far we are, for its lag figures. Nothing depends on it: the ledger is the truth."""
-        with suppress(KafkaException):
-            self._consumer.commit(
-                offsets=[TopicPartition(self._topic, partition, next_offset)], asynchronous=True
-            )
+        """Tell Kafka how far we are, and that nothing is announced any more.
+
+        Nothing depends on it: the ledger is the truth, and an intent that lies before it is ignored.
+        """
+        with suppress(AuditError):
+            self._commits.ask(partition, next_offset, "")
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Let go of threads that wait for a commit of these partitions: they get BrokerUnavailable."""
+        self._commits.drop(partitions)
 
     def close(self) -> None:
         """Leave the group."""
+        self._commits.close()
         self._consumer.close()
 
     def _named(self, partitions: Iterable[int]) -> list[TopicPartition]:

@@ -69,6 +69,11 @@ class Messages:
         )
 
     @classmethod
+    def none(cls) -> Messages:
+        """Return no messages."""
+        return _columns([], [], np.empty(0, np.int64), np.empty(0, np.int64))
+
+    @classmethod
     def joined(cls, parts: Sequence[Messages]) -> Messages:
         """Return the messages of several parts, at least one, that follow each other."""
         if len(parts) == 1:

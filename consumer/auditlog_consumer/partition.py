@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from uuid import UUID
+
+from auditlog_consumer.runtime import Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,13 @@ class Epoch:
     """One assignment of one partition to this process. Once it has ended, nothing may be done in its name.
 
     Thread-safe: the polling thread ends it, storing threads ask it between any two steps.
+
+    Args:
+        ended: a flag that is not set.
     """
 
-    def __init__(self) -> None:
-        self._ended = threading.Event()
+    def __init__(self, ended: Flag) -> None:
+        self._ended = ended
 
     @property
     def alive(self) -> bool:

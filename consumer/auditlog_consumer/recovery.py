@@ -1,18 +1,30 @@
-"""Where a partition starts: after the ledger's last range."""
+"""Where a partition starts: after the ledger's last range, with what was announced or stored beyond it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
+from auditlog_consumer.engine_clock import EngineClock
+from auditlog_consumer.intent import Intent
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.patience import persist
+from auditlog_consumer.runtime import Runtime
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.start import Start
 from auditlog_consumer.topics import TopicInfo
+from auditlog_consumer.window import Window, keys_of
 from auditlog_schemas.errors import BrokerUnavailable, TerminalError
 from auditlog_storage.ledger import Ledger, Range
+from auditlog_storage.stored import StoredRows
+from auditlog_storage.writer import EventWriter
 
+WINDOW_PAGE_OFFSETS: Final = 250_000
+
+T = TypeVar("T")
 _log = structlog.get_logger("auditlog.consumer")
 
 
@@ -26,45 +38,73 @@ class Log(Protocol):
         """Return the first offset and the offset after the last one."""
 
 
-class Recovery:
-    """Finds the offset from which a partition that was just assigned has to be read."""
+class Group(Protocol):
+    """Tells what the group's last owner announced; `GroupMember` fits."""
 
-    def __init__(self, ledger: Ledger, kafka: Log, group: str) -> None:
+    def announced(self, partition: int) -> tuple[int, str] | None:
+        """Return the committed offset and its metadata."""
+
+
+class Recovery:
+    """Finds out where a partition that was just assigned starts, and how. Thread-safe."""
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        ledger: Ledger,
+        stored: StoredRows,
+        writer: EventWriter,
+        kafka: Log,
+        group: Group,
+        runtime: Runtime,
+    ) -> None:
+        self._settings = settings
         self._ledger = ledger
+        self._stored = stored
+        self._writer = writer
         self._kafka = kafka
         self._group = group
+        self._runtime = runtime
 
-    def start_offset(self, partition: Partition, epoch: Epoch) -> int:
-        """Return the offset after the ledger's last range, or Kafka's first one for a new partition.
+    def start(self, partition: Partition, epoch: Epoch) -> Start:
+        """Return the start: the offset after the ledger's last range, or Kafka's first one.
 
-        Kafka's committed offset plays no part: any member may set it, the ledger is the truth. When
-        retention deleted messages before they were read, a ``lost`` range is recorded and said loudly.
+        Kafka's committed offset does not move it: any member may set it, the ledger is the truth. What the
+        last owner announced beyond the ledger is replayed exactly as announced; what is stored beyond it is
+        read back before anything is inserted there. When retention deleted messages before they were
+        recorded, a ``lost`` range is recorded and said loudly.
 
         Raises:
-            TerminalError: the topic was deleted and made again, or its log ends before the ledger does: it
-                is not the log that was recorded.
+            TerminalError: the topic was deleted and made again; another group works on this table; or Kafka's
+                log ends before what was recorded, announced or stored: it is not the log we know.
             EpochEnded: the partition was taken away meanwhile.
         """
-        persist(epoch, f"identifying {partition}", lambda: self._require_same_topic(partition))
-        known = persist(epoch, f"reading the ledger of {partition}", lambda: self._next_recorded(partition))
-        low, high = persist(
-            epoch,
-            f"asking Kafka for the ends of {partition}",
-            lambda: self._kafka.ends(partition.topic, partition.number),
-        )
-        if known is None:
-            return low
-        if high < known:
+
+        ask = partial(_ask, epoch, partition)
+        ask("checking the identity", self._require_same_topic)
+        furthest = ask("reading the ledger", self._furthest)
+        low, high = ask("asking Kafka for the ends", self._ends)
+        intent = ask("asking for what was announced", partial(self._intent, furthest=furthest))
+        offset = furthest.next_offset if furthest else intent.first if intent else low
+        known_until = ask("looking for rows beyond the ledger", partial(self._stored_until, first=offset))
+        if intent is not None:
+            known_until = max(known_until, intent.last + 1)
+        if high < known_until:
             raise TerminalError(
-                f"{partition}: Kafka's log ends at offset {high}, the ledger is at {known}: Kafka "
-                "lost acknowledged messages or was restored from a backup; "
+                f"{partition}: Kafka's log ends at offset {high}, {known_until} was recorded, announced or "
+                "stored: Kafka lost acknowledged messages or was restored from a backup; "
                 "see docs/operations.md, 'log behind ledger'"
             )
-        if low > known:
-            lost = self._lost(partition, known, low)
-            persist(epoch, f"recording a loss in {partition}", lambda: self._ledger.append(lost))
-            return low
-        return known
+        if low > offset:
+            ask("recording a loss", partial(self._record_loss, first=offset, next_offset=low))
+            offset, intent = low, None
+        clock = ask("reading ClickHouse's clock on behalf", lambda _: self._clock())
+        size = max(self._settings.window_offsets, intent.window if intent else 0)
+        window = Window(size)
+        for first in range(max(0, offset - size), offset, WINDOW_PAGE_OFFSETS):
+            last = min(first + WINDOW_PAGE_OFFSETS, offset) - 1
+            ask("filling the window", partial(self._fill, window=window, first=first, last=last))
+        return Start(offset, intent, known_until, window, clock)
 
     def _require_same_topic(self, partition: Partition) -> None:
         found = self._kafka.find(partition.topic)
@@ -76,27 +116,75 @@ class Recovery:
                 f"{partition.topic_id}; see docs/operations.md, 'topic recreated'"
             )
 
-    def _next_recorded(self, partition: Partition) -> int | None:
-        return self._ledger.next_offset(partition.topic_id, partition.number)
+    def _furthest(self, partition: Partition) -> Range | None:
+        furthest = self._ledger.furthest(partition.topic_id, partition.number)
+        ours = (self._settings.group, self._settings.takes_over_group)
+        if furthest is not None and furthest.consumer_group not in ours:
+            raise TerminalError(
+                f"{partition} is recorded by consumer group {furthest.consumer_group!r}, this is group "
+                f"{self._settings.group!r}, and two groups on one table would store everything twice; "
+                "see docs/operations.md, 'another consumer group'"
+            )
+        return furthest
 
-    def _lost(self, partition: Partition, first: int, next_offset: int) -> Range:
+    def _ends(self, partition: Partition) -> tuple[int, int]:
+        return self._kafka.ends(partition.topic, partition.number)
+
+    def _stored_until(self, partition: Partition, first: int) -> int:
+        highest = self._stored.highest_offset(partition.topic_id, partition.number, first)
+        return first if highest is None else highest + 1
+
+    def _intent(self, partition: Partition, furthest: Range | None) -> Intent | None:
+        """Return what was announced and is not recorded yet; tell of a committed offset beyond the ledger."""
+        committed = self._group.announced(partition.number)
+        if committed is None:
+            return None
+        offset, metadata = committed
+        if offset > (furthest.next_offset if furthest else offset):
+            _log.error(
+                "Kafka's committed offset is beyond the ledger; starting from the ledger",
+                partition=str(partition),
+                committed_offset=offset,
+            )
+        intent = Intent.from_metadata(metadata) if metadata else None
+        if intent is None or intent.topic_id != partition.topic_id:
+            return None
+        return intent if furthest is None or intent.first == furthest.next_offset else None
+
+    def _record_loss(self, partition: Partition, first: int, next_offset: int) -> None:
         _log.error(
-            "messages lost: Kafka's retention deleted them before they were read",
+            "messages lost: Kafka's retention deleted them before they were recorded",
             partition=str(partition),
             first_offset=first,
             last_offset=next_offset - 1,
         )
-        return Range(
+        # An owner that died before it could record them may have stored some.
+        stored = self._stored.count(partition.topic_id, partition.number, first, next_offset - 1)
+        lost = Range(
             topic=partition.topic,
             topic_id=partition.topic_id,
             kafka_partition=partition.number,
             first_offset=first,
             last_offset=next_offset - 1,
-            accepted=0,
+            accepted=stored,
             rejected=0,
             duplicates=0,
-            absent=next_offset - first,
-            consumer_group=self._group,
-            recorded_at=datetime.now(UTC),
+            absent=next_offset - first - stored,
+            consumer_group=self._settings.group,
+            recorded_at=self._runtime.now(),
             kind="lost",
         )
+        self._ledger.append(lost)
+
+    def _clock(self) -> EngineClock:
+        return EngineClock.read(self._writer.engine_now, self._runtime.monotonic)
+
+    def _fill(self, partition: Partition, window: Window, first: int, last: int) -> None:
+        rows = self._stored.recent_ids(partition.topic_id, partition.number, first, last).combine_chunks()
+        for batch in rows.to_batches():
+            keys = keys_of(batch.column("account_id"), batch.column("event_id"))
+            window.extend(keys, batch.column("kafka_offset").to_numpy(), first, last)
+
+
+def _ask(epoch: Epoch, partition: Partition, what: str, question: Callable[[Partition], T]) -> T:
+    return persist(epoch, f"{what} of {partition}", partial(question, partition))

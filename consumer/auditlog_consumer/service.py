@@ -17,6 +17,7 @@ from auditlog_consumer.judge import Judge
 from auditlog_consumer.partition import Epoch, EpochEnded
 from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
+from auditlog_consumer.runtime import Threads
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
 from auditlog_consumer.topics import HEADERS_BYTES_MAX, TopicInfo, Topics
@@ -42,6 +43,7 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     """
     judge = build_judge(settings)
     topics = Topics(settings.kafka, settings.kafka_config)
+    runtime = Threads()
     waiting = _ends_with(stop)
     try:
         topic = persist(
@@ -54,10 +56,11 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     group = GroupMember(settings)
     writer = AcknowledgedWriter(settings.kafka, settings.kafka_config)
     dead_letters = DeadLetterSink(writer, settings.dead_topic, judge.catalog.version)
-    store = BatchStore(dead_letters, EventWriter(connection), StoredRows(connection), ledger, settings.group)
-    recovery = Recovery(ledger, topics, settings.group)
+    events, stored = EventWriter(connection), StoredRows(connection)
+    store = BatchStore(settings, group, dead_letters, events, stored, ledger, runtime)
+    recovery = Recovery(settings, ledger, stored, events, topics, group, runtime)
     try:
-        Consumer(settings, topic.topic_id, group, recovery, judge, store).run(stop)
+        Consumer(settings, topic.topic_id, group, recovery, judge, store, runtime).run(stop)
     finally:
         writer.close()
 
@@ -114,7 +117,7 @@ def _alter(topic: TopicInfo, setting: str) -> str:
 
 def _ends_with(stop: threading.Event) -> Epoch:
     """Return an epoch that ends when `stop` is set, so that waiting at the start can be interrupted."""
-    epoch = Epoch()
+    epoch = Epoch(threading.Event())
 
     def follow() -> None:
         stop.wait()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from auditlog_consumer.intent import WINDOW_MAX
 from auditlog_schemas.errors import ConfigError
 
 PREFIX: Final = "AUDITLOG_"
@@ -33,9 +34,14 @@ class ConsumerSettings(BaseSettings):
         batch_rows_max, batch_bytes_max, flush_interval_seconds: a partition's batch is stored when it
             reaches the first of these; bytes are those of the message values.
         buffered_bytes_max: memory for messages that are not stored yet, of all partitions together;
-            partitions that hold more than their share are paused.
+            when it is in use, nothing more is read of partitions with a backlog.
+        backlog_turns_max: how many partitions with a backlog are read at the same time; the fewer, the larger
+            are their batches.
         storing_threads: batches stored at the same time.
+        window_offsets: a second copy of an event (same account, same event id) is dropped when the first
+            one was accepted within so many offsets before, in the same partition. 24 bytes of memory each.
         session_timeout_seconds: after which Kafka gives the partitions of a silent member away.
+        takes_over_group: another group whose ledger this one goes on with, after a change of `group`.
         stop_seconds_max: how long a stop waits for batches under way.
     """
 
@@ -52,9 +58,21 @@ class ConsumerSettings(BaseSettings):
     batch_bytes_max: Bytes = 32 * 1024 * 1024
     flush_interval_seconds: Seconds = 1.0
     buffered_bytes_max: Bytes = 112 * 1024 * 1024
+    backlog_turns_max: Count = 1
     storing_threads: Count = 4
+    window_offsets: Annotated[int, Field(ge=0, le=WINDOW_MAX)] = 1_000_000
     session_timeout_seconds: Seconds = 30.0
+    takes_over_group: str | None = None
     stop_seconds_max: Seconds = 7.0
+
+    @property
+    def insert_seconds_max(self) -> float:
+        """Return how long after its announcement an insert may begin.
+
+        Half a session: the next owner cannot start before a whole one is over, less a heartbeat, so the
+        insert has the rest of it to become visible.
+        """
+        return self.session_timeout_seconds / 2
 
     @property
     def dead_topic(self) -> str:

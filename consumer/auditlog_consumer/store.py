@@ -1,22 +1,25 @@
-"""Storing a judged batch: insert what is missing, dead-letter the rejected, record the range."""
+"""Storing a judged batch: announce it, insert what is missing, dead-letter the rejected, record the range."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import structlog
 
 from auditlog_consumer.dead_letters import DeadLetterSink
-from auditlog_consumer.judge import Verdicts
+from auditlog_consumer.divide import Divided, divide
+from auditlog_consumer.intent import Intent
+from auditlog_consumer.judge import Rejection, Verdicts
 from auditlog_consumer.partition import Epoch
 from auditlog_consumer.patience import persist
+from auditlog_consumer.read_back import ReadBack, read_back
+from auditlog_consumer.runtime import Runtime
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.start import Start
+from auditlog_consumer.window import keys_of
 from auditlog_schemas.errors import TerminalError
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
@@ -28,143 +31,154 @@ TOKEN_STEPS: Final = 4
 _log = structlog.get_logger("auditlog.consumer")
 
 
+class Announcer(Protocol):
+    """Commits offsets for the group; `GroupMember` fits."""
+
+    def announce(self, partition: int, next_offset: int, metadata: str) -> None:
+        """Commit an offset with metadata; raises BrokerUnavailable unless the coordinator has both."""
+
+    def commit(self, partition: int, next_offset: int) -> None:
+        """Commit an offset if that is possible."""
+
+
 class BatchStore:
     """Takes batches to their end. Thread-safe: storing threads share one."""
 
     def __init__(
         self,
+        settings: ConsumerSettings,
+        announcer: Announcer,
         dead_letters: DeadLetterSink,
         writer: EventWriter,
         stored: StoredRows,
         ledger: Ledger,
-        group: str,
+        runtime: Runtime,
     ) -> None:
+        self.settings = settings
+        self.announcer = announcer
+        self.writer = writer
+        self.stored = stored
+        self.runtime = runtime
         self._dead_letters = dead_letters
-        self._writer = writer
-        self._stored = stored
         self._ledger = ledger
-        self._group = group
 
-    def store(self, verdicts: Verdicts, epoch: Epoch) -> Range:
-        """Store a judged batch and return its recorded range.
+    def store(self, verdicts: Verdicts, epoch: Epoch, start: Start) -> Range:
+        """Store the batch that follows the last one of this epoch, and return its recorded range.
 
-        On return every message of the batch is either a row, read back after its insert, or a dead letter
-        that Kafka acknowledged, and the ledger has a row that says so. When it raises, any part of that may
-        have happened, except the ledger row; storing the same messages again completes it. That stores no row
-        twice unless an insert of this process still ran in ClickHouse when another one read back.
+        On return every message of the batch is a row, read back after its insert, or a dead letter that Kafka
+        acknowledged, or a copy of an event within the window; the ledger has a row that says so, read back
+        too; and the window covers the batch. When it raises, any part of that may have happened, except the
+        ledger row and what follows it; storing the same range again, here or by the next owner, completes it
+        and stores no row twice.
 
         Raises:
             EpochEnded: the partition was taken away; whoever has it now starts from the ledger.
             TerminalError: what is stored contradicts the batch, or ClickHouse or Kafka refuse it.
         """
-        stored = self._insert_missing(verdicts, epoch)
-        rejected = [each for each in verdicts.rejected if each.offset not in stored]
+        replay = start.replay
+        replays = replay is not None and replay.first == verdicts.first_offset
+        within = replay.window if replay and replays else self.settings.window_offsets
+        batch = divide(verdicts, start.window, within)
+        insertion = _Insertion(self, batch, epoch, start, within)
+        back = persist(epoch, f"storing {verdicts}", insertion.attempt)
+        rejected = [each for each in verdicts.rejected if each.offset not in back.others]
         if rejected:
             letters = partial(self._dead_letters.write, verdicts.partition, rejected)
             persist(epoch, f"dead-lettering {verdicts}", letters)
-        range = self._range(verdicts, len(rejected))
-        persist(epoch, f"recording {verdicts}", lambda: self._ledger.append(range))
+        range = self._range(batch, rejected, back)
+        persist(epoch, f"recording {verdicts}", partial(self._ledger.append, range))
+        if epoch.alive:
+            self.announcer.commit(verdicts.partition.number, range.next_offset)
+        self._extend_window(batch, back, epoch, start)
         return range
 
-    def _insert_missing(self, verdicts: Verdicts, epoch: Epoch) -> frozenset[int]:
-        """Insert the rows that are not there, until reading back finds them all.
-
-        Returns the offsets of rejected messages that are stored nevertheless: earlier rules accepted them
-        before their range could be recorded. They count as accepted.
-        """
-        back = self._read_back(verdicts, epoch)
-        for step in range(TOKEN_STEPS):
-            if not back.missing.num_rows:
-                return back.rejected
-            if step:
-                _log.warning("insert was acknowledged but stored nothing", batch=str(verdicts), step=step)
-            self._insert(verdicts, back.missing, step, epoch)
-            back = self._read_back(verdicts, epoch)
-        if back.missing.num_rows:
-            raise TerminalError(
-                f"{verdicts}: ClickHouse acknowledged {TOKEN_STEPS} inserts and {back.missing.num_rows} rows "
-                "are still not stored; see docs/operations.md, 'acknowledged but not stored'"
-            )
-        return back.rejected
-
-    def _insert(self, verdicts: Verdicts, rows: pa.RecordBatch, step: int, epoch: Epoch) -> None:
-        at = verdicts.partition
-        token = f"{at.topic_id}/{at.number}/{verdicts.first_offset}-{verdicts.last_offset}/r{step}"
-        persist(epoch, f"inserting {verdicts}", lambda: self._writer.insert(rows, token))
-
-    def _read_back(self, verdicts: Verdicts, epoch: Epoch) -> ReadBack:
-        at, first, last = verdicts.partition, verdicts.first_offset, verdicts.last_offset
-        stored = persist(
-            epoch,
-            f"reading back {verdicts}",
-            lambda: self._stored.offsets(at.topic_id, at.number, first, last),
-        )
-        return read_back(verdicts.rows, [each.offset for each in verdicts.rejected], stored)
-
-    def _range(self, verdicts: Verdicts, rejected: int) -> Range:
+    def _range(self, batch: Divided, rejected: Sequence[Rejection], back: ReadBack) -> Range:
+        verdicts = batch.verdicts
+        duplicates = len(frozenset(batch.duplicate_offsets) - back.others)
         return Range(
             topic=verdicts.partition.topic,
             topic_id=verdicts.partition.topic_id,
             kafka_partition=verdicts.partition.number,
             first_offset=verdicts.first_offset,
             last_offset=verdicts.last_offset,
-            accepted=verdicts.rows.num_rows + len(verdicts.rejected) - rejected,
-            rejected=rejected,
-            duplicates=0,
+            accepted=back.stored,
+            rejected=len(rejected),
+            duplicates=duplicates,
             absent=verdicts.absent,
-            consumer_group=self._group,
-            recorded_at=datetime.now(UTC),
+            consumer_group=self.settings.group,
+            recorded_at=self.runtime.now(),
         )
 
-
-@dataclass(frozen=True, slots=True)
-class ReadBack:
-    """What reading back a batch's range found: rows that are not stored, rejected offsets that are."""
-
-    missing: pa.RecordBatch
-    rejected: frozenset[int]
-
-
-def read_back(rows: pa.RecordBatch, rejected: Sequence[int], stored: pa.Table) -> ReadBack:
-    """Compare a batch with what is stored in its range.
-
-    Args:
-        rows: the batch's accepted messages, as `EVENT_ROWS`, in offset order.
-        rejected: the offsets of its rejected ones.
-        stored: ``kafka_offset`` and ``event_id`` of what is stored, in offset order.
-
-    Raises:
-        TerminalError: another event is stored at one of the offsets, or one where Kafka has no message.
-    """
-    if not stored.num_rows:
-        return ReadBack(rows, frozenset())
-    wanted = rows.column("kafka_offset").to_numpy()
-    found = stored.column("kafka_offset").to_numpy()
-    place = np.searchsorted(wanted, found)
-    known = place < len(wanted)
-    known[known] = wanted[place[known]] == found[known]
-    others = frozenset(found[~known].tolist())
-    if strangers := others - frozenset(rejected):
-        raise _contradiction(min(strangers), "an event")
-    ids = _ids(stored.column("event_id").combine_chunks())
-    same = _ids(rows.column("event_id"))[place[known]] == ids[known]
-    if not same.all():
-        raise _contradiction(int(found[known][~same][0]), "another event")
-    missing = np.ones(len(wanted), bool)
-    missing[place[known]] = False
-    return ReadBack(rows.filter(pa.array(missing)), others)
+    def _extend_window(self, batch: Divided, back: ReadBack, epoch: Epoch, start: Start) -> None:
+        at, first, last = batch.verdicts.partition, batch.verdicts.first_offset, batch.verdicts.last_offset
+        keys, offsets = batch.keys, batch.offsets
+        if back.others:
+            # Rows that this batch's rules would not have made: only ClickHouse knows their events.
+            ask = partial(self.stored.recent_ids, at.topic_id, at.number, first, last)
+            rows = persist(epoch, f"reading {batch.verdicts}", ask).combine_chunks()
+            [found] = rows.to_batches()
+            keys = keys_of(found.column("account_id"), found.column("event_id"))
+            offsets = found.column("kafka_offset").to_numpy()
+        start.window.extend(keys, offsets, first, last)
 
 
-def _ids(column: pa.Array[Any]) -> npt.NDArray[np.void]:
-    """Return UUIDs of 16 bytes each as values that compare as a whole."""
-    fixed = column.cast(pa.binary(16))
-    data: Any = fixed.buffers()[1]
-    ids: npt.NDArray[np.void] = np.frombuffer(data, "V16")
-    return ids[fixed.offset : fixed.offset + len(fixed)]
+class _Insertion:
+    """Announce, read what is stored, insert what is missing, read back: tried until it is proven."""
 
+    def __init__(self, store: BatchStore, batch: Divided, epoch: Epoch, start: Start, within: int) -> None:
+        self._store = store
+        self._batch = batch
+        self._epoch = epoch
+        self._clock = start.clock
+        verdicts = batch.verdicts
+        self._intent = Intent(
+            verdicts.partition.topic_id, verdicts.first_offset, verdicts.last_offset, within
+        )
+        self._token_step = 0
+        # Beyond what recovery found stored or announced nobody has inserted anything, until we try.
+        self._maybe_stored = verdicts.first_offset < start.stored_until
 
-def _contradiction(offset: int, what: str) -> TerminalError:
-    return TerminalError(
-        f"offset {offset}: ClickHouse stores {what} that Kafka does not have at this offset; "
-        "see docs/operations.md, 'stored rows contradict Kafka'"
-    )
+    def attempt(self) -> ReadBack:
+        """Return what reading back found once no row is missing.
+
+        Raises:
+            TransientError: try again: nothing that happened so far makes that wrong.
+            EpochEnded, TerminalError: as in `BatchStore.store`.
+        """
+        store, batch = self._store, self._batch
+        announced_seconds = store.runtime.monotonic()
+        at = batch.verdicts.partition
+        store.announcer.announce(at.number, self._intent.first, self._intent.to_metadata())
+        # Counted from before the announcement: Kafka keeps the partition ours for a session from there on.
+        lasts = timedelta(seconds=store.settings.insert_seconds_max)
+        deadline = self._clock.at(announced_seconds) + lasts
+        back = self._read_back() if self._maybe_stored else ReadBack.of_nothing(batch.rows)
+        self._maybe_stored = True
+        while back.missing.num_rows:
+            if self._token_step == TOKEN_STEPS:
+                raise TerminalError(
+                    f"{batch.verdicts}: ClickHouse acknowledged {TOKEN_STEPS} inserts and "
+                    f"{back.missing.num_rows} rows are still not stored; "
+                    "see docs/operations.md, 'acknowledged but not stored'"
+                )
+            self._epoch.require()
+            store.writer.insert(back.missing, self._token(), deadline)
+            back = self._read_back()
+            if back.missing.num_rows:
+                # Only now, after a success: after an error the same token may still come to store its rows.
+                _log.warning(
+                    "insert was acknowledged but stored nothing",
+                    batch=str(batch.verdicts),
+                    token=self._token(),
+                )
+                self._token_step += 1
+        return back
+
+    def _token(self) -> str:
+        at, intent = self._batch.verdicts.partition, self._intent
+        return f"{at.topic_id}/{at.number}/{intent.first}-{intent.last}/r{self._token_step}"
+
+    def _read_back(self) -> ReadBack:
+        at, intent = self._batch.verdicts.partition, self._intent
+        stored = self._store.stored.offsets(at.topic_id, at.number, intent.first, intent.last)
+        return read_back(self._batch.rows, self._batch.dropped_offsets, stored)

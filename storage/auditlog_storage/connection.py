@@ -94,7 +94,13 @@ class Connection:
             )
 
     def insert_batch(
-        self, table: str, batch: pa.RecordBatch, token: str | None, settings: Settings = _NOTHING
+        self,
+        table: str,
+        batch: pa.RecordBatch,
+        token: str | None,
+        settings: Settings = _NOTHING,
+        *,
+        select: str = "",
     ) -> None:
         """Insert one record batch with one synchronous INSERT.
 
@@ -108,20 +114,25 @@ class Connection:
             token: names this block: a block of a known token is dropped, whatever its rows. None turns
                 deduplication off.
             settings: ClickHouse settings on top of `INSERT_SETTINGS`.
+            select: a SELECT from ``input('…')`` through which the rows pass; without it they go in as they
+                are.
         """
         if token is None:
             deduplication: dict[str, int | str] = {"deduplicate_insert": "disable", "insert_deduplicate": 0}
         else:
             deduplication = {
                 "deduplicate_insert": "enable",
+                "deduplicate_insert_select": "force_enable",
                 "insert_deduplicate": 1,
                 "insert_deduplication_token": token,
             }
         body = _arrow_stream(batch, self.settings.insert_compression)
+        columns = ", ".join(quoted(name) for name in batch.schema.names)
         with self._translated() as client:
             client.raw_insert(
-                quoted(table),
-                batch.schema.names,
+                # The client puts INSERT INTO before this and FORMAT behind it.
+                f"{quoted(table)} ({columns}) {select}".rstrip(),
+                None,
                 cast(bytes, memoryview(body)),
                 {**INSERT_SETTINGS, **deduplication, **settings},
                 "ArrowStream",

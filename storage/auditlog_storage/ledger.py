@@ -83,12 +83,16 @@ class Ledger:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def furthest(self, topic_id: UUID, kafka_partition: int) -> Range | None:
+        """Return the range that reaches furthest, or None when the partition has no range yet."""
+        wanted = {"topic_id": topic_id, "kafka_partition": kafka_partition}
+        rows = self._connection.query_rows(_FURTHEST, wanted)
+        return _from_row(rows[0]) if rows else None
+
     def next_offset(self, topic_id: UUID, kafka_partition: int) -> int | None:
         """Return the offset after the furthest range, or None when the partition has no range yet."""
-        [(count, last)] = self._connection.query_rows(
-            _FURTHEST, {"topic_id": topic_id, "kafka_partition": kafka_partition}
-        )
-        return last + 1 if count else None
+        furthest = self.furthest(topic_id, kafka_partition)
+        return furthest.next_offset if furthest else None
 
     def append(self, range: Range) -> None:
         """Record a range and read it back.
@@ -145,16 +149,16 @@ class Ledger:
         return _from_row(rows[0]) if rows else None
 
 
-# No FINAL: of the rows that FINAL would drop, none reaches further than the one it keeps.
-_FURTHEST: Final = """
-    SELECT count(), max(last_offset) FROM audit_ranges
-    WHERE topic_id = {topic_id:UUID} AND kafka_partition = {kafka_partition:Int32}
-"""
-
 _FIELDS: Final = """
     SELECT topic, topic_id, kafka_partition, first_offset, last_offset,
            accepted, rejected, duplicates, absent, kind, consumer_group, recorded_at
     FROM audit_ranges FINAL
+"""
+
+_FURTHEST: Final = f"""{_FIELDS}
+    WHERE topic_id = {{topic_id:UUID}} AND kafka_partition = {{kafka_partition:Int32}}
+    ORDER BY first_offset DESC
+    LIMIT 1
 """
 
 _ONE: Final = f"""{_FIELDS}

@@ -31,6 +31,12 @@ _HIGHEST: Final = """
       AND kafka_offset >= {first_offset:Int64}
 """
 
+_COUNT: Final = """
+    SELECT uniqExact(kafka_offset) FROM audit_events
+    WHERE topic_id = {topic_id:UUID} AND kafka_partition = {kafka_partition:Int32}
+      AND kafka_offset BETWEEN {first_offset:Int64} AND {last_offset:Int64}
+"""
+
 _IDS: Final = """
     SELECT kafka_offset, account_id, event_id FROM audit_events
     WHERE topic_id = {topic_id:UUID} AND kafka_partition = {kafka_partition:Int32}
@@ -60,6 +66,12 @@ class StoredRows:
         wanted = _range(topic_id, kafka_partition, first_offset)
         [(count, highest)] = self._connection.query_rows(_HIGHEST, wanted, _SETTINGS)
         return highest if count else None
+
+    def count(self, topic_id: UUID, kafka_partition: int, first_offset: int, last_offset: int) -> int:
+        """Return how many offsets of a range, both ends included, are stored."""
+        wanted = _range(topic_id, kafka_partition, first_offset, last_offset)
+        [(count,)] = self._connection.query_rows(_COUNT, wanted, _SETTINGS)
+        return int(count)
 
     def recent_ids(
         self, topic_id: UUID, kafka_partition: int, first_offset: int, last_offset: int

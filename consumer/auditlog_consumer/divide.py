@@ -1,0 +1,50 @@
+"""Dividing a judged batch: which accepted messages are copies of an earlier event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from auditlog_consumer.judge import Verdicts
+from auditlog_consumer.window import Keys, Window, keys_of
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """A judged batch without the copies of earlier events.
+
+    Attributes:
+        verdicts: the batch as it was judged.
+        rows: its accepted messages, as `EVENT_ROWS`, in offset order.
+        keys, offsets: the window's key and the Kafka offset of each of these rows.
+        duplicate_offsets: messages that are copies of an accepted one, ascending.
+    """
+
+    verdicts: Verdicts
+    rows: pa.RecordBatch
+    keys: Keys
+    offsets: npt.NDArray[np.int64]
+    duplicate_offsets: tuple[int, ...]
+
+    @property
+    def dropped_offsets(self) -> frozenset[int]:
+        """Return the offsets of messages that become no row: rejected or duplicate."""
+        return frozenset(self.duplicate_offsets).union(each.offset for each in self.verdicts.rejected)
+
+
+def divide(verdicts: Verdicts, window: Window, offsets_max: int) -> Divided:
+    """Return the batch without the messages whose (account, event id) was accepted before.
+
+    Before means within the last `offsets_max` offsets before the batch, or earlier in the batch.
+    """
+    rows = verdicts.rows
+    keys = keys_of(rows.column("account_id"), rows.column("event_id"))
+    offsets = rows.column("kafka_offset").to_numpy()
+    copies = window.duplicates(keys, verdicts.first_offset, offsets_max)
+    if not copies.any():
+        return Divided(verdicts, rows, keys, offsets, ())
+    kept = rows.filter(pa.array(~copies))
+    return Divided(verdicts, kept, keys[~copies], offsets[~copies], tuple(offsets[copies].tolist()))

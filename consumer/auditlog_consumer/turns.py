@@ -1,0 +1,85 @@
+"""Taking turns: which partitions are read while more waits in Kafka than fits into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from auditlog_consumer.assignment import Assigned
+from auditlog_consumer.batch import Collector
+
+ROOM_AGAIN: Final = 0.9
+"""Reading goes on when less than this part of the memory is in use: a pause throws away what was fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    began_seconds: float
+    next_offset: int
+
+
+class Turns:
+    """Lets partitions that are near their end be read all the time, and those with a backlog by turns.
+
+    The engine's cost is mostly by batch, and memory for messages is limited: a few partitions that are read
+    until their batch is full make larger batches than all of them at once. A turn ends with the batch, at
+    the end of the partition, or after a time, whatever comes first. Those with a backlog wait in a queue, so
+    all of them are read.
+
+    Args:
+        bytes_max: memory for messages that are not stored yet, of all partitions together.
+        turns_max: how many partitions with a backlog are read at once.
+        seconds_max: after which a turn ends in which nothing comes.
+    """
+
+    def __init__(self, bytes_max: int, turns_max: int, seconds_max: float) -> None:
+        self._bytes_max = bytes_max
+        self._turns_max = turns_max
+        self._seconds_max = seconds_max
+        self._turns: dict[int, _Turn] = {}
+        self._queue: list[int] = []
+        self.crowded = False
+
+    def holds(self, partition: int) -> bool:
+        """Tell whether it is this partition's turn."""
+        return partition in self._turns
+
+    def choose(self, assigned: Mapping[int, Assigned], now_seconds: float) -> set[int]:
+        """Return the partitions to be read from now on; `now_seconds` is any monotonic clock.
+
+        Args:
+            assigned: partitions by number; those that have no collector yet count for nothing.
+        """
+        started = {number: one.collector for number, one in assigned.items() if one.collector is not None}
+        self._notice_room(sum(one.held_bytes for one in assigned.values()))
+        small_bytes = self._bytes_max // (2 * max(len(started), 1))
+        behind = {number: one for number, one in started.items() if one.is_behind(now_seconds, small_bytes)}
+        self._end_turns(behind, now_seconds)
+        self._give_turns(behind, now_seconds)
+        reading = {number for number in self._turns if not self.crowded or behind[number].is_replaying}
+        return reading | (started.keys() - behind.keys())
+
+    def _notice_room(self, held_bytes: int) -> None:
+        self.crowded = held_bytes >= self._bytes_max * (ROOM_AGAIN if self.crowded else 1)
+
+    def _end_turns(self, behind: Mapping[int, Collector], now_seconds: float) -> None:
+        for number, turn in list(self._turns.items()):
+            collector = behind.get(number)
+            if collector is None or _is_over(turn, collector, now_seconds - self._seconds_max):
+                del self._turns[number]
+
+    def _give_turns(self, behind: Mapping[int, Collector], now_seconds: float) -> None:
+        # A dict keeps the order in which partitions fell behind; those whose turn is over go to its end.
+        waiting = [number for number in dict.fromkeys((*self._queue, *behind)) if number in behind]
+        self._queue = [number for number in waiting if number not in self._turns]
+        while self._queue and len(self._turns) < self._turns_max:
+            number = self._queue.pop(0)
+            self._turns[number] = _Turn(now_seconds, behind[number].next_offset)
+
+
+def _is_over(turn: _Turn, collector: Collector, began_before_seconds: float) -> bool:
+    """Tell whether the turn's batch was taken, or nothing has come since a turn that began long ago."""
+    if collector.next_offset != turn.next_offset:
+        return True
+    return not collector.offsets and turn.began_seconds < began_before_seconds
