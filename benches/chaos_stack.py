@@ -11,12 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from chaos_faults import BROKER, CONSUMERS, ENGINE, EXTRA_CONSUMER, SESSION_SECONDS
+from checked import run_check
 from fault_proxy import FaultProxy
+from process_tree import command_pids
 from servers import Servers
 
 from auditlog_local.child import Child, ChildSpec
@@ -26,7 +27,6 @@ REQUEST_SECONDS_MAX: Final = 10
 STOP_SECONDS_MAX: Final = 20.0
 EXITS_MAX: Final = 30
 _LOOK_SECONDS: Final = 1.0
-_CHECK_SECONDS_MAX: Final = 300
 
 
 class ChaosStack:
@@ -98,7 +98,7 @@ class ChaosStack:
     @contextmanager
     def paused(self, name: str) -> Iterator[None]:
         """Stop a process with SIGSTOP; continue it afterwards."""
-        pids = _commands(self._children[name])
+        pids = command_pids(self._children[name])
         _signal(pids, signal.SIGSTOP)
         try:
             yield
@@ -132,19 +132,12 @@ class ChaosStack:
                 child.kill()
                 child.stop()
             else:
-                _signal(_commands(child), signal.SIGCONT)
+                _signal(command_pids(child), signal.SIGCONT)
         self.proxy.close()
 
     def check(self) -> subprocess.CompletedProcess[str]:
         """Run `auditlog check` as an operator would."""
-        return subprocess.run(
-            [sys.executable, "-m", "auditlog_cli", "check", "--json"],
-            env={**os.environ, **self._environment(self._direct_url)},
-            capture_output=True,
-            text=True,
-            timeout=_CHECK_SECONDS_MAX,
-            check=False,
-        )
+        return run_check(self._environment(self._direct_url))
 
     def _consumer(self, name: str) -> ChildSpec:
         return ChildSpec(
@@ -178,16 +171,6 @@ class ChaosStack:
 
     def _note(self, name: str, what: str) -> None:
         self.exits.append(f"{time.strftime('%H:%M:%S')} {name} {what}")
-
-
-def _commands(child: Child) -> list[int]:
-    """Return the processes on the leash, not the leash: it must stay able to end them."""
-    if child.pid is None:
-        return []
-    with suppress(OSError):
-        found = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-        return [int(pid) for pid in found]
-    return []
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:
