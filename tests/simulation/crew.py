@@ -1,0 +1,156 @@
+"""The consumer processes of a simulation: the real consumer on the models, killed and started again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache, partial
+from typing import Any, Final
+from uuid import UUID
+
+from auditlog_consumer.consumer import Consumer
+from auditlog_consumer.dead_letters import DeadLetterSink
+from auditlog_consumer.recovery import Recovery
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.store import BatchStore
+from auditlog_schemas.errors import TerminalError
+from simulation.clickhouse_clients import SimEventWriter, SimLedger, SimStoredRows
+from simulation.clickhouse_model import EngineModel
+from simulation.kafka_clients import TOPIC, SimAcknowledgedWriter, SimGroupMember, SimTopics
+from simulation.kafka_model import KafkaModel
+from simulation.kernel import Kernel, Process
+from simulation.network import Network
+from simulation.payloads import QuickJudge, judge
+from simulation.scenario import SESSION_SECONDS, Scenario
+from simulation.sim_runtime import SimFlag, SimRuntime
+
+TOPIC_ID: Final = UUID("11111111-2222-4333-8444-555555555555")
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place where a consumer process runs, and is started again when it ends."""
+
+    number: int
+    starts: int = 0
+    process: Process | None = None
+    stop: SimFlag | None = None
+
+
+@dataclass(slots=True)
+class Crew:
+    """All consumer processes.
+
+    Attributes:
+        held_back: nobody is started: an operator is at work.
+        terminal: what consumers stopped with.
+        kills: how many processes were killed.
+    """
+
+    scenario: Scenario
+    kernel: Kernel
+    network: Network
+    kafka: KafkaModel
+    engine: EngineModel
+    held_back: bool = False
+    terminal: list[str] = field(default_factory=list)
+    kills: int = 0
+    slots: list[Slot] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.network.crash = self.kill
+        self.slots = [Slot(number) for number in range(self.scenario.consumers)]
+
+    @property
+    def starts(self) -> int:
+        """Return how many processes were started."""
+        return sum(slot.starts for slot in self.slots)
+
+    def start_all(self) -> None:
+        """Start every consumer that does not run."""
+        for slot in self.slots:
+            if slot.process is None:
+                self.kernel.at(self.kernel.random.random(), partial(self._start, slot))
+
+    def stop_one(self) -> None:
+        """Tell one of the consumers to end properly."""
+        slot = self.kernel.random.choice(self.slots)
+        if slot.process is not None and slot.stop is not None:
+            self.kernel.trace(slot.process.name, "TOLD TO STOP")
+            slot.stop.set()
+
+    def kill(self, process: Process) -> None:
+        """Kill a process; its place is filled again after a while."""
+        if process.alive:
+            self.kills += 1
+            self._end(process)
+
+    def kill_all(self) -> None:
+        """Kill every process."""
+        for slot in self.slots:
+            if slot.process is not None:
+                self.kill(slot.process)
+
+    def _end(self, process: Process) -> None:
+        self.kernel.kill(process)
+        for slot in self.slots:
+            if slot.process is process:
+                slot.process = slot.stop = None
+                seconds = self.kernel.random.random() * self.kernel.random.choice((0.5, 4.0, 15.0))
+                self.kernel.at(seconds, partial(self._start, slot))
+
+    def _start(self, slot: Slot) -> None:
+        if self.held_back or slot.process is not None:
+            return
+        slot.starts += 1
+        process = Process(self.kernel, f"consumer{slot.number}.{slot.starts}")
+        draw = self.kernel.random
+        runtime = SimRuntime(process, timedelta(seconds=draw.uniform(-60, 60)))
+        slot.process, slot.stop = process, runtime.flag()
+        longer = self.scenario.weather.catalogs and draw.random() < 0.5
+        rows = draw.choice(self.scenario.batch_rows)
+        self.kernel.trace(
+            process.name, f"STARTED, batches of {rows}, {'longer' if longer else 'usual'} catalog"
+        )
+        consumer = self._consumer(process, runtime, rows, longer)
+        stop: Any = slot.stop
+
+        def body() -> None:
+            try:
+                consumer.run(stop)
+            except TerminalError as error:
+                self.kernel.trace(process.name, f"TERMINAL {error}")
+                self.terminal.append(f"{self.kernel.now:.2f} {process.name}: {error!r}")
+            # Threads that still do something end with their process.
+            self.kernel.at(0, lambda: self._end(process))
+
+        self.kernel.spawn(process, "main", body)
+
+    def _consumer(self, process: Process, runtime: SimRuntime, rows: int, longer: bool) -> Consumer:
+        settings = _settings(rows, self.scenario.window, self.scenario.storing_threads)
+        at = (self.network, process)
+        group: Any = SimGroupMember(self.kafka, *at)
+        letters: Any = SimAcknowledgedWriter(self.kafka, *at)
+        writer: Any = SimEventWriter(self.engine, *at)
+        stored: Any = SimStoredRows(self.engine, *at)
+        ledger: Any = SimLedger(self.engine, *at)
+        topics: Any = SimTopics(self.kafka, *at)
+        rules = judge(longer) if self.scenario.real_judge else QuickJudge(longer)
+        dead_letters = DeadLetterSink(letters, settings.dead_topic, rules.catalog.version)
+        store = BatchStore(settings, group, dead_letters, writer, stored, ledger, runtime)
+        recovery = Recovery(settings, ledger, stored, writer, topics, group, runtime)
+        return Consumer(settings, TOPIC_ID, group, recovery, rules, store, runtime)
+
+
+@cache
+def _settings(rows: int, window: int, threads: int) -> ConsumerSettings:
+    return ConsumerSettings(
+        kafka="simulated:9092",
+        topic=TOPIC,
+        batch_rows_max=rows,
+        flush_interval_seconds=0.2,
+        storing_threads=threads,
+        window_offsets=window,
+        session_timeout_seconds=SESSION_SECONDS,
+        stop_seconds_max=2.0,
+    )

@@ -1,0 +1,111 @@
+"""What a seed stands for: how many of everything, what is published when, and the weather."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from simulation.payloads import Payload, payloads
+from simulation.weather import FOCUSES, Weather
+
+SESSION_SECONDS: Final = 10.0
+"""The session timeout; inserts may begin until half of it is over."""
+VISIBLE_SECONDS_MAX: Final = SESSION_SECONDS / 2 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One message, or offsets that hold none, at the end of a partition at a time."""
+
+    seconds: float
+    partition: int
+    payload: Payload | None
+    gap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One seed's course.
+
+    Attributes:
+        chaos_seconds: how long things go wrong; after that they have to come right.
+        window: over how many offsets duplicates are looked for.
+        batch_rows: batch sizes, of which each consumer that starts takes one.
+        real_judge: whether messages are judged by the real judge, which takes much longer.
+    """
+
+    seed: int
+    partitions: int
+    consumers: int
+    chaos_seconds: float
+    window: int
+    batch_rows: tuple[int, ...]
+    storing_threads: int
+    weather: Weather
+    published: tuple[Published, ...]
+    real_judge: bool
+
+    @classmethod
+    def drawn(cls, seed: int, focus: str | None = None) -> Scenario:
+        """Return the scenario of a seed, under weather of its own or of a named kind."""
+        draw = random.Random(f"scenario {seed}")
+        weather = FOCUSES[focus] if focus else Weather.drawn(draw)
+        partitions = draw.choice((1, 1, 2, 3))
+        chaos_seconds = draw.uniform(15, 45)
+        window = draw.choice((6, 10, 20))
+        return cls(
+            seed=seed,
+            partitions=partitions,
+            consumers=draw.choice((1, 2, 2, 3)),
+            chaos_seconds=chaos_seconds,
+            window=window,
+            batch_rows=tuple(draw.choice((2, 3, 5, 8)) for _ in range(3)),
+            storing_threads=draw.choice((1, 2)),
+            weather=weather,
+            published=tuple(_published(draw, partitions, chaos_seconds, window, weather.catalogs)),
+            real_judge=draw.random() < 0.03,
+        )
+
+
+def _published(
+    draw: random.Random, partitions: int, chaos_seconds: float, window: int, catalogs: bool
+) -> list[Published]:
+    fresh = draw.sample(payloads("good"), len(payloads("good")))
+    published: list[Published] = []
+    before: list[list[Payload]] = [[] for _ in range(partitions)]
+    duplicates, bad, gaps = (draw.choice((0.0, 0.1, 0.3)) for _ in range(3))
+    times = sorted(draw.random() * chaos_seconds * 0.8 for _ in range(draw.randint(1, 5)))
+    for seconds in times:
+        partition = draw.randrange(partitions)
+        for _ in range(draw.randint(1, 25)):
+            if draw.random() < 0.2:
+                partition = draw.randrange(partitions)
+            if draw.random() < gaps:
+                published.append(Published(seconds, partition, None, draw.randint(1, 3)))
+                continue
+            payload = _next(draw, fresh, before[partition], window, (duplicates, bad), catalogs)
+            before[partition].append(payload)
+            published.append(Published(seconds + draw.random() * 2, partition, payload))
+    return sorted(published, key=lambda each: each.seconds)
+
+
+def _next(
+    draw: random.Random,
+    fresh: list[Payload],
+    before: list[Payload],
+    window: int,
+    rates: tuple[float, float],
+    catalogs: bool,
+) -> Payload:
+    duplicates, bad = rates
+    if before and draw.random() < duplicates:
+        back = draw.choice((1, 2, 3, draw.randint(1, 2 * window), window - 1, window, window + 1))
+        again = before[-min(back, len(before))]
+        if again.kind != "bad":
+            return again
+    if draw.random() < bad:
+        return draw.choice(payloads("bad"))
+    if catalogs and draw.random() < 0.2:
+        return draw.choice(payloads("new"))
+    return fresh.pop() if fresh else draw.choice(payloads("bad"))

@@ -1,0 +1,183 @@
+"""One seed, run: both models, the consumers, what befalls them all, and the examination at the end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from simulation.clickhouse_model import EngineModel
+from simulation.crew import TOPIC_ID, Crew
+from simulation.kafka_model import KafkaModel
+from simulation.kernel import Hung, Kernel, Trace
+from simulation.network import LATE_SECONDS_MAX, Network, Server
+from simulation.oracle import Oracle, Tally
+from simulation.payloads import Payload
+from simulation.scenario import SESSION_SECONDS, VISIBLE_SECONDS_MAX, Published, Scenario
+
+QUIET_SECONDS_MAX: Final = 240.0
+"""After the chaos everything must be caught up within so many simulated seconds."""
+
+
+class Violation(AssertionError):
+    """The protocol did not keep its promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a seed that went well."""
+
+    seed: int
+    tally: Tally
+    simulated_seconds: float
+    kills: int
+    starts: int
+
+
+class World:
+    """Everything of one seed."""
+
+    def __init__(self, scenario: Scenario, trace: Trace | None = None) -> None:
+        self.scenario = scenario
+        self.kernel = Kernel(scenario.seed, trace)
+        # Calmed down later: a copy.
+        self.weather = scenario.weather.copy()
+        self.network = Network(self.kernel, self.weather, SESSION_SECONDS)
+        self.engine = EngineModel(self.kernel, VISIBLE_SECONDS_MAX)
+        self.kafka = KafkaModel(self.kernel, self.network, TOPIC_ID, scenario.partitions, SESSION_SECONDS)
+        self.crew = Crew(scenario, self.kernel, self.network, self.kafka, self.engine)
+        self.published: list[dict[int, Payload]] = [{} for _ in range(scenario.partitions)]
+
+    def run(self) -> Outcome:
+        """Run the seed to its end.
+
+        Raises:
+            Violation: what the oracle found, or what a consumer ended with.
+            Hung: it was not caught up in time after everything had come right.
+        """
+        for each in self.scenario.published:
+            self._at(each.seconds, partial(self._publish, each))
+        self._schedule()
+        self.crew.start_all()
+        self.kernel.run(lambda: False, self.scenario.chaos_seconds)
+        self._clear_up()
+        if not self.kernel.run(self._is_caught_up, QUIET_SECONDS_MAX):
+            raise Hung(f"not caught up {QUIET_SECONDS_MAX:.0f} s after the chaos: {self._behind()}")
+        # What was on its way all the time must change nothing any more.
+        self.kernel.run(lambda: False, LATE_SECONDS_MAX + VISIBLE_SECONDS_MAX)
+        if self.crew.terminal:
+            raise Violation(f"a consumer ended: {self.crew.terminal}")
+        oracle = Oracle(self.scenario, self.kafka, self.engine, self.published)
+        if found := oracle.examine():
+            raise Violation("; ".join(found))
+        return Outcome(self.scenario.seed, oracle.tally, self.kernel.now, self.crew.kills, self.crew.starts)
+
+    def _publish(self, each: Published) -> None:
+        if each.payload is None:
+            self.kafka.append_gap(each.partition, each.gap)
+        else:
+            key = each.payload.account_id.encode() or None
+            offset = self.kafka.append(each.partition, key, each.payload.value)
+            self.published[each.partition][offset] = each.payload
+
+    def _schedule(self) -> None:
+        draw, weather, chaos = self.kernel.random, self.weather, self.scenario.chaos_seconds
+        befalls: list[tuple[int, Callable[[], None]]] = [
+            (weather.engine_crashes, lambda: self._crash_engine(draw.random() * 2)),
+            (weather.engine_outages, lambda: self._crash_engine(draw.uniform(1, 15))),
+            (weather.broker_outages, lambda: self._outage(self.kafka, draw.uniform(1, 12))),
+            (weather.stops, self.crew.stop_one),
+            (weather.operator_resets, self._operate),
+            (weather.retention, self._expire),
+            (weather.clock_jumps, self._set_clock),
+        ]
+        for times, befall in befalls:
+            for _ in range(times):
+                self._at(draw.random() * chaos, befall)
+
+    def _at(self, seconds: float, action: Callable[[], None]) -> None:
+        self.kernel.at(seconds, action)
+
+    def _crash_engine(self, seconds: float) -> None:
+        self.engine.crash()
+        self._outage(self.engine, seconds)
+
+    def _outage(self, server: Server, seconds: float) -> None:
+        self.kernel.trace(server.name, f"DOWN for {seconds:.2f} s")
+        server.go_down()
+        incarnation = server.incarnation
+        self._at(seconds, lambda: server.come_up() if server.incarnation == incarnation else None)
+
+    def _operate(self) -> None:
+        """Stop everybody, wait until the group is empty, spoil its offsets, start everybody."""
+        if self.crew.held_back:
+            return
+        self.crew.held_back = True
+        self.kernel.trace("operator", "KILLS ALL, to change the group's offsets")
+        self.crew.kill_all()
+
+        def go_on() -> None:
+            if self.kafka.members:
+                self._at(1.0, go_on)
+                return
+            offset = self.kernel.random.choice((None, 0, 0, 1_000_000))
+            self.kernel.trace("operator", f"SETS the group's offsets to {offset}")
+            self.kafka.reset_group(offset, self.kernel.random.choice(("", "{}", "not an intent")))
+            self.crew.held_back = False
+            self.crew.start_all()
+
+        # Nobody is left, but what they have sent may still be on its way.
+        self._at(LATE_SECONDS_MAX + VISIBLE_SECONDS_MAX, go_on)
+
+    def _expire(self) -> None:
+        partition = self.kernel.random.randrange(len(self.kafka.logs))
+        log = self.kafka.logs[partition]
+        log.delete_before(self.kernel.random.randint(log.low, log.high))
+        self.kernel.trace("Kafka", f"retention: partition {partition} starts at {log.low}")
+
+    def _set_clock(self) -> None:
+        self.engine.clock_error += timedelta(seconds=self.kernel.random.uniform(0.1, 60))
+        self.kernel.trace("ClickHouse", f"CLOCK set forward, {self.engine.clock_error} ahead")
+
+    def _clear_up(self) -> None:
+        """Let everything work from now on."""
+        self.kernel.trace("", "QUIET from here on")
+        self.weather.calm_down()
+        for server in (self.engine, self.kafka):
+            if not server.up:
+                server.come_up()
+
+    def _is_caught_up(self) -> bool:
+        return not self.engine.busy and not self._behind()
+
+    def _behind(self) -> list[str]:
+        behind: list[str] = []
+        for partition, log in enumerate(self.kafka.logs):
+            ranges = self.engine.ranges(TOPIC_ID, partition)
+            reached = ranges[-1].next_offset if ranges else log.low
+            if reached != log.high:
+                behind.append(f"partition {partition} at {reached} of {log.high}")
+        return behind
+
+
+def run_seed(seed: int, focus: str | None = None, trace: Trace | None = None) -> Outcome:
+    """Run one seed; the same seed always takes the same course.
+
+    Args:
+        seed: any number.
+        focus: a name of `FOCUSES`, instead of weather drawn for the seed.
+        trace: is told every step.
+
+    Raises:
+        Violation, Hung, Exception: the seed found something.
+    """
+    state = random.getstate()
+    # `persist` spreads its retries with the module's own numbers.
+    random.seed(seed)
+    try:
+        return World(Scenario.drawn(seed, focus), trace).run()
+    finally:
+        random.setstate(state)
