@@ -17,6 +17,8 @@ from auditlog_schemas.errors import (
 OK: Final = 0
 FAILURE: Final = 1
 USAGE: Final = 2
+PLAN: Final = 3
+"""There is something to do, and it was only said."""
 UNAVAILABLE: Final = 5
 INTERRUPTED: Final = 130
 

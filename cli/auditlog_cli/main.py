@@ -20,6 +20,7 @@ from auditlog_cli.commands import (
     events,
     migrate,
     publish,
+    repair,
     up,
     version,
 )
@@ -60,7 +61,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An audit log: events over Kafka into ClickHouse, and back out as sentences.",
-    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 5 Kafka or ClickHouse unavailable.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 repair would do something, 5 Kafka or ClickHouse away.",
 )
 
 
@@ -80,6 +81,7 @@ app.command("events", rich_help_panel=READ)(events.events)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=READ)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.command("check", rich_help_panel=CARE)(check.check)
+app.command("repair", rich_help_panel=CARE)(repair.repair)
 app.command("doctor", rich_help_panel=CARE)(doctor.doctor)
 app.command("version", rich_help_panel=CARE)(version.version)
 

@@ -22,7 +22,8 @@ OFFSETS_PER_STEP: Final = 1_000_000
 """Offsets that one step looks at."""
 ROWS_PER_STEP: Final = 200_000
 """Rows that one step removes."""
-STEPS_MAX: Final = 1_000
+STALLED_STEPS_MAX: Final = 5
+"""Steps in a row that remove nothing, because their parts were merged away meanwhile."""
 
 _CONTENT: Final = f"sipHash128(formatRow('RowBinary', {', '.join(map(quoted, EVENT_ROWS.names))}))"
 
@@ -62,11 +63,12 @@ _ANNOUNCED: Final = """
     WHERE removal_id = {removal_id:UUID}
 """
 
-# The only conditions are those on the place: with one on a column of the projection the engine looks for
-# affected parts in the projection, where the places are others, and removes nothing.
+# The place as one text: with conditions on _part_offset itself, or on a column of the projection, the engine
+# prunes before it looks and may find no row of a part affected, first of all a part's row 0 (seen on 26.9).
 _REMOVE: Final = """
-    ALTER TABLE audit_events DELETE WHERE (_part, _part_offset) IN (
-        SELECT part, part_offset FROM DATABASE.audit_removals WHERE removal_id = {removal_id:UUID}
+    ALTER TABLE audit_events DELETE WHERE concat(_part, '/', toString(_part_offset)) IN (
+        SELECT concat(part, '/', toString(part_offset)) FROM DATABASE.audit_removals
+        WHERE removal_id = {removal_id:UUID}
     )
 """
 
@@ -129,19 +131,21 @@ class Removals:
         Raises:
             StorageUnavailable: the engine goes on merging the parts away: try again later.
         """
-        removed = 0
+        removed = stalled = 0
         for where in _steps(topic_id, kafka_partition, first_offset, last_offset):
-            for _ in range(STEPS_MAX):
-                count = self._remove_some(where)
-                if count is None:
-                    break
+            while (count := self._remove_some(where)) is not None:
                 removed += count
-            else:
-                raise StorageUnavailable(
-                    f"rows stored twice among offsets {where['first']} to {where['last']} could not be "
-                    "removed: their parts are merged again and again; try again later"
-                )
+                stalled = 0 if count else stalled + 1
+                if stalled >= STALLED_STEPS_MAX:
+                    raise StorageUnavailable(
+                        f"rows stored twice among offsets {where['first']} to {where['last']} could not be "
+                        "removed: their parts are merged again and again; try again later"
+                    )
         return removed
+
+    def apply_mask(self) -> None:
+        """Remove for good, from the table's projections too, what a lightweight `DELETE` removed from it."""
+        self._connection.command("ALTER TABLE audit_events APPLY DELETED MASK", settings=_MUTATION)
 
     def _remove_some(self, where: dict[str, object]) -> int | None:
         """Announce and remove some copies; return how many went, or None when there are none."""

@@ -16,9 +16,11 @@ from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_consumer.batch import Batch
 from auditlog_consumer.check import Finding, Report, check
 from auditlog_consumer.check.topic_reader import read_between
+from auditlog_consumer.dead_letter_log import DeadLetterLog
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
+from auditlog_consumer.repair import Done, make_plan, repair
 from auditlog_consumer.service import build_judge
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.topics import Topics
@@ -44,12 +46,13 @@ class MadeLog:
         self.topics.ensure(self.topic, self.settings.dead_topic, partitions=1)
         self.partition = Partition(self.topic, self.topics.describe(self.topic).topic_id, 0)
         self.ledger = Ledger(self.connection)
+        self._writer = AcknowledgedWriter(kafka)
 
     def publish(self, *events: AuditEvent) -> None:
         self.publish_raw(*(encode(event.to_record()) for event in events))
 
     def publish_raw(self, *bodies: bytes | None) -> None:
-        self._write(self.topic, [Outgoing(b"acc_1", body) for body in bodies])
+        self._writer.write(self.topic, [Outgoing(b"acc_1", body) for body in bodies])
 
     def store(
         self,
@@ -80,10 +83,8 @@ class MadeLog:
         name = f"{self.partition.topic_id}/0/{first}-{last}/{token}"
         EventWriter(self.connection).insert(stored, name)
         if letters and verdicts.rejected:
-            writer = AcknowledgedWriter(self.settings.kafka)
-            sink = DeadLetterSink(writer, self.settings.dead_topic, judge.catalog.version)
+            sink = DeadLetterSink(self._writer, self.settings.dead_topic, judge.catalog.version)
             sink.write(self.partition, verdicts.rejected)
-            writer.close()
         return self.record(
             first,
             last,
@@ -150,14 +151,22 @@ class MadeLog:
         found: list[Finding] = self.check(**more).findings
         return [(each.kind, each.first_offset, each.last_offset) for each in found]
 
+    def letters(self) -> dict[int, str]:
+        """Return the rule of each dead letter by its source offset."""
+        return {each.source_offset: each.rule for each in DeadLetterLog(self.settings).read()}
+
+    def plan(self) -> list[tuple[str, int]]:
+        """Return action and count of each step of a repair's plan."""
+        judge = build_judge(self.settings)
+        return [(each.action, each.count) for each in make_plan(self.connection, self.settings, judge).steps]
+
+    def repair(self) -> Done:
+        return repair(self.connection, self.settings, build_judge(self.settings), "tester@host")
+
     def close(self) -> None:
+        self._writer.close()
         self.connection.close()
 
     def _read(self, first: int, last: int) -> Messages:
         lists = read_between(self.settings, self.topic, {0: (first, last + 1)})
         return Messages.of([message for messages in lists for message in messages])
-
-    def _write(self, topic: str, messages: Sequence[Outgoing]) -> None:
-        writer = AcknowledgedWriter(self.settings.kafka)
-        writer.write(topic, messages)
-        writer.close()

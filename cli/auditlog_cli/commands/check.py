@@ -35,7 +35,8 @@ def check(
 ) -> None:
     """Check that every Kafka offset the ledger covers is stored, dead-lettered or explained.
 
-    Exits 1 when an offset is missing or stored twice. It may run while consumers work.
+    Exits 1 when an offset is missing or stored twice. It may run while consumers work. Events published
+    again and holes in a source's sequence are warnings.
     """
     from auditlog_consumer.check import check as run
 
@@ -49,7 +50,7 @@ def check(
         write(summary(report))
     if not report.ok:
         if not as_json:
-            say("auditlog: see docs/operations.md for what to do about each kind of finding")
+            say("auditlog: `auditlog repair` says what can be mended; docs/operations.md, what else to do")
         raise typer.Exit(failures.FAILURE)
 
 
@@ -63,16 +64,15 @@ def summary(report: Report) -> str:
         return "ok: nothing is recorded here yet"
     if report.ok:
         return f"ok: {ranges} add up: {counts}"
-    errors = sum(finding.severity == "error" for finding in report.findings)
-    return f"{errors:,} {'error' if errors == 1 else 'errors'} in {ranges}: {counts}"
+    return f"{report.errors:,} {'error' if report.errors == 1 else 'errors'} in {ranges}: {counts}"
 
 
 def _write_findings(report: Report) -> None:
     rows = [
         (
             finding.severity,
-            str(finding.partition),
-            f"{finding.first_offset} to {finding.last_offset}",
+            str(finding.partition) if finding.partition >= 0 else "",
+            f"{finding.first_offset} to {finding.last_offset}" if finding.partition >= 0 else "",
             finding.message,
         )
         for finding in report.findings[:FINDINGS_SHOWN_MAX]
@@ -80,11 +80,11 @@ def _write_findings(report: Report) -> None:
     if rows:
         write_table(_COLUMNS, rows)
     if len(report.findings) > len(rows):
-        write(f"… and {len(report.findings) - len(rows):,} more; --json lists all of them")
+        write(f"… and {len(report.findings) - len(rows):,} more; --json lists them")
 
 
 def _write_json(report: Report) -> None:
     for finding in report.findings:
         write_json({"finding": asdict(finding)})
-    counts = ("ranges", "accepted", "rejected", "duplicates", "absent", "lost")
+    counts = ("ranges", "accepted", "rejected", "duplicates", "absent", "lost", "errors", "omitted")
     write_json({"ok": report.ok} | {name: getattr(report, name) for name in counts})

@@ -147,7 +147,7 @@ class PartitionCheck:
         # second one, which counts.
         alone = letters - stored_letters
         explained = each.rejected + each.duplicates + max(each.accepted - rows, 0)
-        if alone < each.rejected:
+        if alone + max(rows - each.accepted, 0) < each.rejected:
             message = f"{alone} dead letters are there, the ledger says {each.rejected}"
             self._error("missing_letters", each.first, each.last, message)
         elif alone > explained:
