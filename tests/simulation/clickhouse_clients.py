@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from auditlog_schemas.errors import StorageRejected, StorageUnavailable
 from auditlog_storage.ledger import Range
-from auditlog_storage.writer import InsertTooLate
 from simulation.clickhouse_model import Arrived, EngineModel, StoredRow, parts_of
 from simulation.kernel import Process
 from simulation.network import Answer, Network
@@ -34,11 +33,7 @@ class SimEventWriter:
         topic_id, parts = parts_of(batch)
 
         def serve(answer: Answer) -> None:
-            if deadline is not None and self._engine.now() > deadline:
-                answer(InsertTooLate("the engine's clock is past the deadline"))
-            else:
-                arrived = Arrived(token, parts, topic_id)
-                self._engine.begin_insert(arrived, self._network.weather.slow, answer)
+            self._engine.take_insert(Arrived(token, parts, topic_id, deadline), self._network.weather, answer)
 
         what = f"insert {token.partition('/')[2]} ({batch.num_rows} rows)"
         self._network.request(self._process, self._engine, what, serve)

@@ -24,9 +24,12 @@ import pyarrow as pa
 
 from auditlog_schemas.errors import StorageUnavailable
 from auditlog_storage.ledger import Range
+from auditlog_storage.writer import InsertTooLate
 from simulation.kernel import Kernel
 from simulation.network import Answer, Server
+from simulation.scenario import Scenario
 from simulation.sim_runtime import DAY_ONE
+from simulation.weather import Weather
 
 TOKENS_MAX: Final = 10_000
 
@@ -44,12 +47,19 @@ class StoredRow(NamedTuple):
 
 
 class Arrived:
-    """An insert that is being carried out: parts that are still to be stored, in order."""
+    """An insert that arrived: its deadline, and the parts that are still to be stored, in order."""
 
-    def __init__(self, token: str | None, parts: list[tuple[Place, list[StoredRow]]], topic_id: UUID) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        parts: list[tuple[Place, list[StoredRow]]],
+        topic_id: UUID,
+        deadline: datetime | None,
+    ) -> None:
         self.token = token
         self.parts = parts
         self.topic_id = topic_id
+        self.deadline = deadline
 
 
 class EngineModel(Server):
@@ -57,7 +67,7 @@ class EngineModel(Server):
 
     Args:
         kernel: the scheduler.
-        visible_seconds_max: an insert that passed its deadline is visible after so many seconds at most.
+        scenario: tells how long an insert may wait, and how long it may take once it has begun.
         tokens_max: the deduplication window, in parts of one engine partition.
 
     Attributes:
@@ -66,14 +76,14 @@ class EngineModel(Server):
         clock_error: how far its clock is from the right time.
     """
 
-    def __init__(self, kernel: Kernel, visible_seconds_max: float, tokens_max: int = TOKENS_MAX) -> None:
+    def __init__(self, kernel: Kernel, scenario: Scenario, tokens_max: int = TOKENS_MAX) -> None:
         super().__init__("ClickHouse", StorageUnavailable)
         self.rows: dict[tuple[UUID, int], list[StoredRow]] = defaultdict(list)
         self.ledger: dict[tuple[UUID, int, int], Range] = {}
         self.clock_error = timedelta(0)
         self.tokens_max = tokens_max
         self._kernel = kernel
-        self._visible_seconds_max = visible_seconds_max
+        self._scenario = scenario
         self._tokens: dict[Place, OrderedDict[str, None]] = defaultdict(OrderedDict)
         self._under_way: list[Arrived] = []
 
@@ -86,16 +96,32 @@ class EngineModel(Server):
         """Return the engine's time of day."""
         return DAY_ONE + timedelta(seconds=self._kernel.now) + self.clock_error
 
-    def begin_insert(self, arrived: Arrived, slow: float, answer: Answer) -> None:
-        """Carry an insert out: part by part, and then say OK.
+    def take_insert(self, arrived: Arrived, weather: Weather, answer: Answer) -> None:
+        """Carry an insert out, unless it is too late: part by part, and then answer None.
 
         Args:
-            arrived: the insert; its deadline has been checked at this moment.
-            slow: how likely each part takes long.
-            answer: gets None when all of it is done.
+            arrived: the insert; it may have to wait before it begins.
+            weather: tells how likely it waits, and how likely each part takes long.
+            answer: gets None, or InsertTooLate.
         """
+        draw, incarnation = self._kernel.random, self.incarnation
+
+        def begin() -> None:
+            if self.incarnation != incarnation:
+                return
+            if arrived.deadline is not None and self.now() > arrived.deadline:
+                answer(InsertTooLate("the engine's clock is past the deadline"))
+            else:
+                self._begin(arrived, weather.slow, answer)
+
+        if weather.queued and draw.random() < weather.queued:
+            self._kernel.at(draw.random() * self._scenario.late_seconds_max, begin)
+        else:
+            begin()
+
+    def _begin(self, arrived: Arrived, slow: float, answer: Answer) -> None:
         self._under_way.append(arrived)
-        end = self._kernel.now + self._visible_seconds_max
+        end = self._kernel.now + self._scenario.visible_seconds_max
         incarnation = self.incarnation
 
         def go_on() -> None:

@@ -21,7 +21,7 @@ from simulation.kafka_model import KafkaModel
 from simulation.kernel import Kernel, Process
 from simulation.network import Network
 from simulation.payloads import QuickJudge, judge
-from simulation.scenario import SESSION_SECONDS, Scenario
+from simulation.scenario import Scenario
 from simulation.sim_runtime import SimFlag, SimRuntime
 
 TOPIC_ID: Final = UUID("11111111-2222-4333-8444-555555555555")
@@ -59,6 +59,7 @@ class Crew:
 
     def __post_init__(self) -> None:
         self.network.crash = self.kill
+        self.network.stop = self.stop
         self.slots = [Slot(number) for number in range(self.scenario.consumers)]
 
     @property
@@ -72,12 +73,12 @@ class Crew:
             if slot.process is None:
                 self.kernel.at(self.kernel.random.random(), partial(self._start, slot))
 
-    def stop_one(self) -> None:
-        """Tell one of the consumers to end properly."""
-        slot = self.kernel.random.choice(self.slots)
-        if slot.process is not None and slot.stop is not None:
-            self.kernel.trace(slot.process.name, "TOLD TO STOP")
-            slot.stop.set()
+    def stop(self, process: Process) -> None:
+        """Tell a process to end properly."""
+        for slot in self.slots:
+            if slot.process is process and slot.stop is not None and not slot.stop.is_set():
+                self.kernel.trace(process.name, "TOLD TO STOP")
+                slot.stop.set()
 
     def kill(self, process: Process) -> None:
         """Kill a process; its place is filled again after a while."""
@@ -127,7 +128,9 @@ class Crew:
         self.kernel.spawn(process, "main", body)
 
     def _consumer(self, process: Process, runtime: SimRuntime, rows: int, longer: bool) -> Consumer:
-        settings = _settings(rows, self.scenario.window, self.scenario.storing_threads)
+        settings = _settings(
+            rows, self.scenario.window, self.scenario.storing_threads, self.scenario.session_seconds
+        )
         at = (self.network, process)
         group: Any = SimGroupMember(self.kafka, *at)
         letters: Any = SimAcknowledgedWriter(self.kafka, *at)
@@ -143,7 +146,7 @@ class Crew:
 
 
 @cache
-def _settings(rows: int, window: int, threads: int) -> ConsumerSettings:
+def _settings(rows: int, window: int, threads: int, session_seconds: float) -> ConsumerSettings:
     return ConsumerSettings(
         kafka="simulated:9092",
         topic=TOPIC,
@@ -151,6 +154,6 @@ def _settings(rows: int, window: int, threads: int) -> ConsumerSettings:
         flush_interval_seconds=0.2,
         storing_threads=threads,
         window_offsets=window,
-        session_timeout_seconds=SESSION_SECONDS,
+        session_timeout_seconds=session_seconds,
         stop_seconds_max=2.0,
     )

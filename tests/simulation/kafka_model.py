@@ -16,16 +16,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
 from uuid import UUID
 
 from auditlog_consumer.acknowledged import Outgoing
 from auditlog_schemas.errors import BrokerUnavailable
 from simulation.kernel import Kernel, Process
 from simulation.network import Network, Server
+from simulation.scenario import Scenario
 from simulation.sim_runtime import DAY_ONE
-
-HEARTBEAT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +99,7 @@ class KafkaModel(Server):
         kernel: the scheduler.
         network: tells who is cut off.
         topic_id: the topic's.
-        partitions: how many.
-        session_seconds: a member that is silent for so long is removed.
+        scenario: tells how many partitions there are, and the session timeout.
 
     Attributes:
         logs: the topic's partitions.
@@ -111,21 +108,19 @@ class KafkaModel(Server):
         disturbed: partitions whose committed metadata was overwritten by somebody who did not own it.
     """
 
-    def __init__(
-        self, kernel: Kernel, network: Network, topic_id: UUID, partitions: int, session_seconds: float
-    ) -> None:
+    def __init__(self, kernel: Kernel, network: Network, topic_id: UUID, scenario: Scenario) -> None:
         super().__init__("Kafka", BrokerUnavailable)
         self.topic_id = topic_id
-        self.logs = [PartitionLog() for _ in range(partitions)]
+        self.logs = [PartitionLog() for _ in range(scenario.partitions)]
         self.committed: dict[int, tuple[int, str]] = {}
         self.letters: list[Outgoing] = []
         self.disturbed: set[int] = set()
         self.members: list[Member] = []
         self._kernel = kernel
         self._network = network
-        self._session_seconds = session_seconds
+        self._scenario = scenario
         self._joined = 0
-        kernel.at(HEARTBEAT_SECONDS, self._beat)
+        kernel.at(scenario.heartbeat_seconds, self._beat)
 
     def append(self, partition: int, key: bytes | None, value: bytes | None) -> int:
         """Append a message and return its offset."""
@@ -194,7 +189,7 @@ class KafkaModel(Server):
         self._notify()
 
     def _beat(self) -> None:
-        self._kernel.at(HEARTBEAT_SECONDS, self._beat)
+        self._kernel.at(self._scenario.heartbeat_seconds, self._beat)
         if not self.up:
             return
         now = self._kernel.now
@@ -202,7 +197,7 @@ class KafkaModel(Server):
             process = member.process
             if process.alive and process.paused_until <= now and not self._network.is_cut(process):
                 member.heard_at = now
-            elif now - member.heard_at >= self._session_seconds:
+            elif now - member.heard_at >= self._scenario.session_seconds:
                 self.remove(member, "removed: silent for the session timeout")
 
     def _notify(self) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from auditlog_schemas.errors import TransientError
 from simulation.kernel import Kernel, Process
+from simulation.scenario import Scenario
 from simulation.weather import Weather
-
-ANSWER_SECONDS_MAX: Final = 3.0
-"""After which a client gives a request up."""
-LATE_SECONDS_MAX: Final = 8.0
-"""How long a request may take to arrive, or lie in the server's queue, at most."""
 
 Answer = Callable[[Any], None]
 """Sends back a value, or an exception to be raised at the client."""
@@ -49,15 +45,16 @@ class Network:
     Args:
         kernel: the scheduler.
         weather: what goes wrong.
-        session_seconds: pauses and cuts are drawn in proportion to it.
+        scenario: tells how long requests may take.
     """
 
-    def __init__(self, kernel: Kernel, weather: Weather, session_seconds: float) -> None:
+    def __init__(self, kernel: Kernel, weather: Weather, scenario: Scenario) -> None:
         self.kernel = kernel
         self.weather = weather
-        self.session_seconds = session_seconds
+        self.scenario = scenario
         self.cut_until: dict[Process, float] = {}
         self.crash: Callable[[Process], None] = kernel.kill
+        self.stop: Callable[[Process], None] = kernel.kill
 
     def step(self, process: Process, what: str) -> None:
         """Be between two steps of a process: anything may happen to it here, and time passes."""
@@ -67,6 +64,8 @@ class Network:
             kernel.trace(f"{process.name}/{kernel.current.name if kernel.current else 'test'}", what)
         if weather.crash and draw.random() < weather.crash:
             kernel.at(draw.choice((0.0, 0.01, 0.1)) * draw.random(), lambda: self.crash(process))
+        if weather.stop and draw.random() < weather.stop:
+            kernel.at(draw.random() * 0.1, lambda: self.stop(process))
         if weather.pause and draw.random() < weather.pause:
             kernel.pause(process, self._away_seconds())
         if weather.cut and draw.random() < weather.cut:
@@ -93,13 +92,13 @@ class Network:
             process.notify()
 
         self.send(process, server, what, serve, deliver)
-        process.wait(lambda: bool(answers), ANSWER_SECONDS_MAX + 1)
+        process.wait(lambda: bool(answers), self.scenario.answer_seconds_max + 1)
         if isinstance(answers[0], Exception):
             raise answers[0]
         return answers[0]
 
     def send(self, process: Process, server: Server, what: str, serve: Serve, deliver: Answer) -> None:
-        """Send a request; `deliver` gets its answer or an exception, once, within `ANSWER_SECONDS_MAX`."""
+        """Send a request; `deliver` gets its answer or an exception, once, in bounded time."""
         kernel, weather, draw = self.kernel, self.weather, self.kernel.random
         delivered = False
         incarnation = server.incarnation
@@ -131,9 +130,11 @@ class Network:
 
         if not (weather.lost_request and draw.random() < weather.lost_request):
             is_late = weather.late and draw.random() < weather.late
-            kernel.at(draw.random() * LATE_SECONDS_MAX if is_late else self._travel_seconds(), arrive)
-        silence = server.unavailable(f"{server.name}: no answer within {ANSWER_SECONDS_MAX} s")
-        kernel.at(ANSWER_SECONDS_MAX, lambda: deliver_once(silence))
+            late_seconds = draw.random() * self.scenario.late_seconds_max
+            kernel.at(late_seconds if is_late else self._travel_seconds(), arrive)
+        patience = self.scenario.answer_seconds_max
+        silence = server.unavailable(f"{server.name}: no answer within {patience} s")
+        kernel.at(patience, lambda: deliver_once(silence))
 
     def is_cut(self, process: Process) -> bool:
         """Tell whether a process has lost Kafka for now."""
@@ -150,4 +151,4 @@ class Network:
 
     def _away_seconds(self) -> float:
         draw = self.kernel.random
-        return draw.random() * self.session_seconds * draw.choice((0.2, 1.0, 2.5))
+        return draw.random() * self.scenario.session_seconds * draw.choice((0.2, 1.0, 2.5))

@@ -1,4 +1,4 @@
-"""Replays one seed and prints what happened: `python tests/simulation/replay.py SEED [--focus NAME] [--quiet]`."""
+"""Replays a seed and prints every step: `python tests/simulation/replay.py SEED [--focus NAME] [--quiet]`."""
 
 from __future__ import annotations
 

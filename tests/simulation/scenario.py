@@ -9,9 +9,8 @@ from typing import Final
 from simulation.payloads import Payload, payloads
 from simulation.weather import FOCUSES, Weather
 
-SESSION_SECONDS: Final = 10.0
-"""The session timeout; inserts may begin until half of it is over."""
-VISIBLE_SECONDS_MAX: Final = SESSION_SECONDS / 2 - 1
+HEARTBEATS_OF_SESSION: Final = 10
+"""How many heartbeats fit into a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,8 @@ class Scenario:
     """One seed's course.
 
     Attributes:
+        session_seconds: the session timeout, of which everything else that takes long is a part.
+        answer_seconds_max: after which clients give a request up.
         chaos_seconds: how long things go wrong; after that they have to come right.
         window: over how many offsets duplicates are looked for.
         batch_rows: batch sizes, of which each consumer that starts takes one.
@@ -38,6 +39,8 @@ class Scenario:
     seed: int
     partitions: int
     consumers: int
+    session_seconds: float
+    answer_seconds_max: float
     chaos_seconds: float
     window: int
     batch_rows: tuple[int, ...]
@@ -46,18 +49,41 @@ class Scenario:
     published: tuple[Published, ...]
     real_judge: bool
 
+    @property
+    def heartbeat_seconds(self) -> float:
+        """Return how often members tell the group that they live."""
+        return self.session_seconds / HEARTBEATS_OF_SESSION
+
+    @property
+    def visible_seconds_max(self) -> float:
+        """Return how long an insert that has begun may take: it may begin for half a session."""
+        return self.session_seconds / 2 - self.heartbeat_seconds
+
+    @property
+    def late_seconds_max(self) -> float:
+        """Return how long a request may be on its way, and how long an insert may wait to begin."""
+        return 0.8 * self.session_seconds
+
+    @property
+    def straggle_seconds_max(self) -> float:
+        """Return how long after its client anything of a request may still happen."""
+        return 2 * self.late_seconds_max + self.visible_seconds_max
+
     @classmethod
     def drawn(cls, seed: int, focus: str | None = None) -> Scenario:
         """Return the scenario of a seed, under weather of its own or of a named kind."""
         draw = random.Random(f"scenario {seed}")
         weather = FOCUSES[focus] if focus else Weather.drawn(draw)
         partitions = draw.choice((1, 1, 2, 3))
-        chaos_seconds = draw.uniform(15, 45)
+        session_seconds = draw.choice((10.0, 10.0, 30.0))
+        chaos_seconds = draw.uniform(1.5, 4.5) * session_seconds
         window = draw.choice((6, 10, 20))
         return cls(
             seed=seed,
             partitions=partitions,
             consumers=draw.choice((1, 2, 2, 3)),
+            session_seconds=session_seconds,
+            answer_seconds_max=draw.choice((0.05, 0.1, 0.3)) * session_seconds,
             chaos_seconds=chaos_seconds,
             window=window,
             batch_rows=tuple(draw.choice((2, 3, 5, 8)) for _ in range(3)),

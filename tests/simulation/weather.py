@@ -14,16 +14,17 @@ class Weather:
 
     Attributes:
         crash: the process is killed within a moment.
+        stop: the process is told to end properly; it starts again later.
         pause: the process is stopped for a while, sometimes past the session timeout.
         cut: the process loses Kafka, and nothing else, for a while.
         slow: a step or a request takes long.
         lost_request: a request never arrives.
         lost_answer: a request is carried out, its answer never comes back.
         late: a request is carried out after its client has given up.
+        queued: an insert waits in the engine before its deadline is looked at.
         torn: a write of several messages is carried out in part, and fails.
         skipped: a fetch leaves out messages that are there.
         engine_crashes, engine_outages, broker_outages: how many in a run.
-        stops: how many consumers are told to end properly and start again, in a run.
         operator_resets: how often the group's offsets are deleted or set to nonsense, in a run.
         retention: how often Kafka deletes the beginning of a partition, in a run.
         catalogs: whether a consumer that starts may have another catalog than the one before.
@@ -31,18 +32,19 @@ class Weather:
     """
 
     crash: float = 0.0
+    stop: float = 0.0
     pause: float = 0.0
     cut: float = 0.0
     slow: float = 0.0
     lost_request: float = 0.0
     lost_answer: float = 0.0
     late: float = 0.0
+    queued: float = 0.0
     torn: float = 0.0
     skipped: float = 0.0
     engine_crashes: int = 0
     engine_outages: int = 0
     broker_outages: int = 0
-    stops: int = 0
     operator_resets: int = 0
     retention: int = 0
     catalogs: bool = False
@@ -54,18 +56,19 @@ class Weather:
         storm = draw.choice((0.3, 1.0, 1.0, 2.5))
         return cls(
             crash=_rate(draw, 0.02 * storm),
+            stop=_rate(draw, 0.02 * storm),
             pause=_rate(draw, 0.015 * storm),
             cut=_rate(draw, 0.008 * storm),
             slow=_rate(draw, 0.15 * storm),
             lost_request=_rate(draw, 0.04 * storm),
             lost_answer=_rate(draw, 0.08 * storm),
             late=_rate(draw, 0.06 * storm),
+            queued=_rate(draw, 0.1 * storm),
             torn=_rate(draw, 0.1 * storm),
             skipped=_rate(draw, 0.05 * storm),
             engine_crashes=_times(draw, 3),
             engine_outages=_times(draw, 2),
             broker_outages=_times(draw, 2),
-            stops=_times(draw, 3),
             operator_resets=_times(draw, 2, 0.2),
             retention=_times(draw, 1, 0.1),
             catalogs=draw.random() < 0.3,
@@ -84,8 +87,8 @@ class Weather:
 
 
 FOCUSES: Final[Mapping[str, Weather]] = {
-    "handover": Weather(crash=0.01, pause=0.01, slow=0.25, late=0.2, lost_answer=0.1, stops=3, catalogs=True),
-    "zombies": Weather(pause=0.05, cut=0.01, slow=0.25, late=0.15, lost_answer=0.05),
+    "handover": Weather(crash=0.01, slow=0.1, queued=0.4, lost_answer=0.05, stop=0.04, catalogs=True),
+    "zombies": Weather(pause=0.05, cut=0.01, slow=0.25, late=0.1, queued=0.1, lost_answer=0.05),
     "engine": Weather(slow=0.1, lost_answer=0.1, late=0.05, engine_crashes=6, crash=0.005),
     "operator": Weather(crash=0.03, slow=0.1, lost_answer=0.05, operator_resets=2, engine_crashes=1),
     "broker": Weather(slow=0.1, lost_answer=0.1, lost_request=0.1, torn=0.3, broker_outages=3, crash=0.02),

@@ -13,13 +13,13 @@ from simulation.clickhouse_model import EngineModel
 from simulation.crew import TOPIC_ID, Crew
 from simulation.kafka_model import KafkaModel
 from simulation.kernel import Hung, Kernel, Trace
-from simulation.network import LATE_SECONDS_MAX, Network, Server
+from simulation.network import Network, Server
 from simulation.oracle import Oracle, Tally
 from simulation.payloads import Payload
-from simulation.scenario import SESSION_SECONDS, VISIBLE_SECONDS_MAX, Published, Scenario
+from simulation.scenario import Published, Scenario
 
-QUIET_SECONDS_MAX: Final = 240.0
-"""After the chaos everything must be caught up within so many simulated seconds."""
+QUIET_SESSIONS_MAX: Final = 24
+"""After the chaos everything must be caught up within so many session timeouts."""
 
 
 class Violation(AssertionError):
@@ -45,9 +45,9 @@ class World:
         self.kernel = Kernel(scenario.seed, trace)
         # Calmed down later: a copy.
         self.weather = scenario.weather.copy()
-        self.network = Network(self.kernel, self.weather, SESSION_SECONDS)
-        self.engine = EngineModel(self.kernel, VISIBLE_SECONDS_MAX)
-        self.kafka = KafkaModel(self.kernel, self.network, TOPIC_ID, scenario.partitions, SESSION_SECONDS)
+        self.network = Network(self.kernel, self.weather, scenario)
+        self.engine = EngineModel(self.kernel, scenario)
+        self.kafka = KafkaModel(self.kernel, self.network, TOPIC_ID, scenario)
         self.crew = Crew(scenario, self.kernel, self.network, self.kafka, self.engine)
         self.published: list[dict[int, Payload]] = [{} for _ in range(scenario.partitions)]
 
@@ -64,10 +64,11 @@ class World:
         self.crew.start_all()
         self.kernel.run(lambda: False, self.scenario.chaos_seconds)
         self._clear_up()
-        if not self.kernel.run(self._is_caught_up, QUIET_SECONDS_MAX):
-            raise Hung(f"not caught up {QUIET_SECONDS_MAX:.0f} s after the chaos: {self._behind()}")
+        quiet_seconds = QUIET_SESSIONS_MAX * self.scenario.session_seconds
+        if not self.kernel.run(self._is_caught_up, quiet_seconds):
+            raise Hung(f"not caught up {quiet_seconds:.0f} s after the chaos: {self._behind()}")
         # What was on its way all the time must change nothing any more.
-        self.kernel.run(lambda: False, LATE_SECONDS_MAX + VISIBLE_SECONDS_MAX)
+        self.kernel.run(lambda: False, self.scenario.straggle_seconds_max)
         if self.crew.terminal:
             raise Violation(f"a consumer ended: {self.crew.terminal}")
         oracle = Oracle(self.scenario, self.kafka, self.engine, self.published)
@@ -89,7 +90,6 @@ class World:
             (weather.engine_crashes, lambda: self._crash_engine(draw.random() * 2)),
             (weather.engine_outages, lambda: self._crash_engine(draw.uniform(1, 15))),
             (weather.broker_outages, lambda: self._outage(self.kafka, draw.uniform(1, 12))),
-            (weather.stops, self.crew.stop_one),
             (weather.operator_resets, self._operate),
             (weather.retention, self._expire),
             (weather.clock_jumps, self._set_clock),
@@ -130,7 +130,7 @@ class World:
             self.crew.start_all()
 
         # Nobody is left, but what they have sent may still be on its way.
-        self._at(LATE_SECONDS_MAX + VISIBLE_SECONDS_MAX, go_on)
+        self._at(self.scenario.straggle_seconds_max, go_on)
 
     def _expire(self) -> None:
         partition = self.kernel.random.randrange(len(self.kafka.logs))
