@@ -194,6 +194,8 @@ def main() -> None:
         disk = None
         if not no_disk:
             disk = SmallDisk(servers.directory / ENGINE, DISK_BYTES_MAX)
+            # Leaving the servers cannot remove the directory that the disk is mounted on.
+            held.callback(shutil.rmtree, servers.directory, ignore_errors=True)
             held.callback(disk.close)
         outcome = play(held.enter_context(servers), disk, faults, seed, scale)
     report(bench, outcome, faults)

@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 import fault_proxy
-from chaos_faults import ABOUT, Fault, Kind
+from chaos_faults import ABOUT, ENGINE, Fault, Kind
 from chaos_stack import ChaosStack
 from small_disk import SmallDisk
 
@@ -157,11 +157,8 @@ class FaultRun:
                 stack.release(target)
             case Kind.FILL_DISK:
                 assert self._disk is not None
-                try:
-                    self._disk.fill()
+                with stack.excused(ENGINE), self._disk.full():
                     self._stop.wait(seconds)
-                finally:
-                    self._disk.free()
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):

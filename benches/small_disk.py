@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -63,23 +65,25 @@ class SmallDisk:
         found = os.statvfs(self.path)
         return (found.f_blocks - found.f_bfree) * found.f_frsize
 
-    def fill(self) -> None:
-        """Make it full: from now on nothing can be written until something is removed.
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Make it full meanwhile: nothing can be written until something is removed.
 
         Raises:
             RuntimeError: so much is written all the time that its size could not be met.
         """
-        for _ in range(_TRIES):
-            try:
-                return _mount("-o", f"remount,size={self.used_bytes}", str(self.path))
-            except RuntimeError:
-                # Somebody wrote between the two: it cannot be smaller than what it holds.
-                continue
-        raise RuntimeError(f"{self.path} could not be made full")
+        self._fill()
+        try:
+            yield
+        finally:
+            _mount("-o", f"remount,size={self._bytes_max}", str(self.path))
 
-    def free(self) -> None:
-        """Give it its size back."""
-        _mount("-o", f"remount,size={self._bytes_max}", str(self.path))
+    def _fill(self) -> None:
+        for _ in range(_TRIES):
+            # Somebody may write between the two: it cannot be smaller than what it holds.
+            with suppress(RuntimeError):
+                return _mount("-o", f"remount,size={self.used_bytes}", str(self.path))
+        raise RuntimeError(f"{self.path} could not be made full")
 
     def close(self) -> None:
         """Remove it, with everything on it, when nobody uses it."""
