@@ -18,7 +18,7 @@ ADVICE: Final[Mapping[Kind, str]] = {
     "ledger_sums": "a ledger row was changed by hand; see docs/operations.md, 'gap in the ledger'",
     "surplus_letters": "dead letters that no range counts do no harm; see docs/operations.md, 'dead letters "
     "beyond the ledger'",
-    "ledger_groups": "see docs/operations.md, 'two consumer groups on one table'",
+    "ledger_groups": "see docs/operations.md, 'another consumer group'",
     "lost": _GONE,
     "retention_overtook": _GONE,
     "log_behind_ledger": "see docs/operations.md, 'log behind ledger'",
