@@ -65,8 +65,9 @@ class SimStoredRows:
         return rows[-1].kafka_offset if rows else None
 
     def count(self, topic_id: UUID, kafka_partition: int, first_offset: int, last_offset: int) -> int:
-        """Return how many rows are stored in a range."""
-        return len(self._rows("count rows", topic_id, kafka_partition, first_offset, last_offset))
+        """Return how many offsets of a range are stored."""
+        rows = self._rows("count rows", topic_id, kafka_partition, first_offset, last_offset)
+        return len({row.kafka_offset for row in rows})
 
     def recent_ids(
         self, topic_id: UUID, kafka_partition: int, first_offset: int, last_offset: int

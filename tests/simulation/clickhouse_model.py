@@ -4,8 +4,8 @@ What it takes from the real engine, each a case of `test_contract_clickhouse` un
 why it cannot be one:
 
 - an insert makes one part for each engine partition (account bucket, entity type), one after the other;
-- a token is remembered for each engine partition, as many of them as its window holds; a part whose token is
-  known is dropped, whatever its rows, and the insert says OK;
+- a token is remembered for each engine partition that it made a part in, the latest so many parts of the
+  table; a part whose token is known is dropped, whatever its rows, and the insert says OK;
 - a live engine logs a token and shows the part in one step; a killed one may have logged the token of a part
   that it never showed;
 - a deadline is looked at when the insert begins; what has begun goes on whatever the clock says, and is
@@ -68,7 +68,7 @@ class EngineModel(Server):
     Args:
         kernel: the scheduler.
         scenario: tells how long an insert may wait, and how long it may take once it has begun.
-        tokens_max: the deduplication window, in parts of one engine partition.
+        tokens_max: the deduplication window, in parts.
 
     Attributes:
         rows: what a reader sees, by topic id and Kafka partition, in the order in which it was stored.
@@ -84,7 +84,7 @@ class EngineModel(Server):
         self.tokens_max = tokens_max
         self._kernel = kernel
         self._scenario = scenario
-        self._tokens: dict[Place, OrderedDict[str, None]] = defaultdict(OrderedDict)
+        self._tokens: OrderedDict[tuple[Place, str], None] = OrderedDict()
         self._under_way: list[Arrived] = []
 
     @property
@@ -186,12 +186,11 @@ class EngineModel(Server):
     def _log_token(self, place: Place, token: str | None) -> bool:
         if token is None:
             return True
-        known = self._tokens[place]
-        if token in known:
+        if (place, token) in self._tokens:
             return False
-        known[token] = None
-        while len(known) > self.tokens_max:
-            known.popitem(last=False)
+        self._tokens[place, token] = None
+        while len(self._tokens) > self.tokens_max:
+            self._tokens.popitem(last=False)
         return True
 
 

@@ -132,6 +132,6 @@ def _next(
             return again
     if draw.random() < bad:
         return draw.choice(payloads("bad"))
-    if catalogs and draw.random() < 0.2:
+    if catalogs and draw.random() < 0.35:
         return draw.choice(payloads("new"))
     return fresh.pop() if fresh else draw.choice(payloads("bad"))

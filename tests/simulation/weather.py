@@ -90,7 +90,9 @@ FOCUSES: Final[Mapping[str, Weather]] = {
     "handover": Weather(crash=0.01, slow=0.1, queued=0.4, lost_answer=0.05, stop=0.04, catalogs=True),
     "zombies": Weather(pause=0.05, cut=0.01, slow=0.25, late=0.1, queued=0.1, lost_answer=0.05),
     "engine": Weather(slow=0.1, lost_answer=0.1, late=0.05, engine_crashes=6, crash=0.005),
-    "operator": Weather(crash=0.03, slow=0.1, lost_answer=0.05, operator_resets=2, engine_crashes=1),
+    "operator": Weather(
+        crash=0.03, slow=0.1, late=0.1, queued=0.2, lost_answer=0.05, operator_resets=2, engine_crashes=1
+    ),
     "broker": Weather(slow=0.1, lost_answer=0.1, lost_request=0.1, torn=0.3, broker_outages=3, crash=0.02),
     "clocks": Weather(clock_jumps=2, pause=0.03, slow=0.1),
 }

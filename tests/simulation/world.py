@@ -129,8 +129,8 @@ class World:
             self.crew.held_back = False
             self.crew.start_all()
 
-        # Nobody is left, but what they have sent may still be on its way.
-        self._at(self.scenario.straggle_seconds_max, go_on)
+        # What they have announced may still be inserted: docs/simulation.md says how long to wait.
+        self._at(self.scenario.session_seconds, go_on)
 
     def _expire(self) -> None:
         partition = self.kernel.random.randrange(len(self.kafka.logs))

@@ -1,0 +1,256 @@
+"""Deliberate breakages of the protocol: the simulator is worth as much as it finds of these."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pytest
+
+from auditlog_consumer import store
+from auditlog_consumer.batch import Collector
+from auditlog_consumer.dead_letters import DeadLetterSink
+from auditlog_consumer.partition import Epoch, EpochEnded, Partition
+from auditlog_consumer.read_back import ReadBack
+from auditlog_consumer.recovery import Recovery
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.store import BatchStore
+from auditlog_consumer.window import Window
+from auditlog_schemas.errors import TransientError
+from auditlog_storage.ledger import Range
+from simulation.clickhouse_clients import SimEventWriter, SimLedger
+from simulation.kafka_clients import SimGroupMember
+
+Patch = pytest.MonkeyPatch
+Insertion: Final[Any] = store._Insertion
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """One way to break the protocol.
+
+    Attributes:
+        apply: breaks it until the patch is undone.
+        focus: the weather under which it shows.
+        seeds: within how many seeds it must be found.
+    """
+
+    apply: Callable[[Patch], None]
+    focus: str | None
+    seeds: int
+
+
+def _returns(value: Any) -> Callable[..., Any]:
+    def always(*args: Any, **kwargs: Any) -> Any:
+        return value
+
+    return always
+
+
+def takes_ok_as_proof(patch: Patch) -> None:
+    """After an insert that said OK nothing is read back."""
+    attempt, read_back = Insertion.attempt, Insertion._read_back
+
+    def trusting(self: Any) -> ReadBack:
+        self.reads_before = self._maybe_stored
+        back: ReadBack = attempt(self)
+        return back
+
+    def once(self: Any) -> ReadBack:
+        if not self.reads_before:
+            rows = self._batch.rows
+            return ReadBack(rows.slice(0, 0), rows.num_rows, frozenset())
+        self.reads_before = False
+        back: ReadBack = read_back(self)
+        return back
+
+    patch.setattr(Insertion, "attempt", trusting)
+    patch.setattr(Insertion, "_read_back", once)
+
+
+def never_reads_before(patch: Patch) -> None:
+    """Nothing is read before an insert, also when something may be stored."""
+    patch.setattr(Insertion, "_maybe_stored", property(_returns(False), _returns(None)), raising=False)
+
+
+def ignores_stored_rows(patch: Patch) -> None:
+    """Recovery does not look for rows beyond the ledger."""
+    patch.setattr(Recovery, "_stored_until", lambda self, partition, first: first)  # noqa: ARG005
+
+
+def ignores_intents(patch: Patch) -> None:
+    """What the last owner announced is not replayed."""
+    patch.setattr(Recovery, "_intent", _returns(None))
+
+
+def announces_nothing(patch: Patch) -> None:
+    """Nothing is announced before an insert."""
+    patch.setattr(SimGroupMember, "announce", _returns(None))
+
+
+def trusts_kafkas_offset(patch: Patch) -> None:
+    """A partition starts where Kafka's committed offset says."""
+    start = Recovery.start
+
+    def trusting(self: Any, *args: Any) -> Any:
+        found = start(self, *args)
+        kafka = self._group._kafka
+        committed = kafka.committed.get(args[0].number)
+        if committed is None or committed[0] > kafka.logs[args[0].number].high:
+            return found
+        return replace(found, offset=committed[0], replay=None)
+
+    patch.setattr(Recovery, "start", trusting)
+
+
+def draws_tokens(patch: Patch) -> None:
+    """Every insert has another token."""
+    token = Insertion._token
+    patch.setattr(Insertion, "_token", lambda self: f"{token(self)}/{random.random()}")
+
+
+def steps_on_after_errors(patch: Patch) -> None:
+    """The next token is taken after an error, not after a success only."""
+    attempt = Insertion.attempt
+
+    def hasty(self: Any) -> ReadBack:
+        try:
+            back: ReadBack = attempt(self)
+            return back
+        except TransientError:
+            self._token_step = min(self._token_step + 1, 2)
+            raise
+
+    patch.setattr(Insertion, "attempt", hasty)
+
+
+def forgets_deadlines(patch: Patch) -> None:
+    """The engine is told no deadline."""
+    insert = SimEventWriter.insert
+
+    def patient(self: SimEventWriter, batch: pa.RecordBatch, token: str, deadline: datetime | None) -> None:
+        insert(self, batch, token, None)
+
+    patch.setattr(SimEventWriter, "insert", patient)
+
+
+def has_late_deadlines(patch: Patch) -> None:
+    """An insert may begin long after its session."""
+    late = property(lambda self: 3 * self.session_timeout_seconds)
+    patch.setattr(ConsumerSettings, "insert_seconds_max", late)
+
+
+def sends_several_blocks(patch: Patch) -> None:
+    """An insert is one record batch or two, as it happens; a token names a block by its place in it."""
+    insert = SimEventWriter.insert
+
+    def framed(self: SimEventWriter, batch: pa.RecordBatch, token: str, deadline: datetime | None) -> None:
+        middle = batch.num_rows // 2 if random.random() < 0.5 else batch.num_rows
+        for place, part in enumerate((batch.slice(0, middle), batch.slice(middle))):
+            insert(self, part, f"{token}#{place}", deadline)
+
+    patch.setattr(SimEventWriter, "insert", framed)
+
+
+def acts_in_dead_epochs(patch: Patch) -> None:
+    """An epoch that has ended is not noticed."""
+    patch.setattr(Epoch, "alive", property(_returns(True)))
+    patch.setattr(Epoch, "require", _returns(None))
+    pause = Epoch.pause
+
+    def deaf(self: Epoch, seconds: float) -> None:
+        try:
+            pause(self, seconds)
+        except EpochEnded:
+            return
+
+    patch.setattr(Epoch, "pause", deaf)
+
+
+def records_before_reading_back(patch: Patch) -> None:
+    """The ledger row comes before the insert."""
+    attempt = Insertion.attempt
+
+    def early(self: Any) -> ReadBack:
+        batch = self._batch
+        rejected = list(batch.verdicts.rejected)
+        hoped = ReadBack(batch.rows.slice(0, 0), batch.rows.num_rows, frozenset())
+        self._store._ledger.append(self._store._range(batch, rejected, hoped))
+        back: ReadBack = attempt(self)
+        return back
+
+    patch.setattr(Insertion, "attempt", early)
+
+
+def records_before_dead_letters(patch: Patch) -> None:
+    """The ledger row comes before the dead letters."""
+    append, write = SimLedger.append, DeadLetterSink.write
+    held: dict[tuple[Any, int], tuple[Any, ...]] = {}
+
+    def hold(self: Any, partition: Partition, rejected: Any) -> None:
+        held[self._writer._process, partition.number] = (self, partition, rejected)
+
+    def then_write(self: SimLedger, range: Range) -> None:
+        append(self, range)
+        if letters := held.pop((self._process, range.kafka_partition), None):
+            write(*letters)
+
+    patch.setattr(DeadLetterSink, "write", hold)
+    patch.setattr(SimLedger, "append", then_write)
+
+
+def takes_gaps_at_once(patch: Patch) -> None:
+    """Offsets that were skipped once are taken to hold no message."""
+    add = Collector.add
+
+    def credulous(self: Collector, messages: Any, now_seconds: float) -> None:
+        while add(self, messages, now_seconds) is not None:
+            pass
+
+    patch.setattr(Collector, "add", credulous)
+
+
+def extends_no_window(patch: Patch) -> None:
+    """The window is filled at the start and never extended."""
+    patch.setattr(BatchStore, "_extend_window", _returns(None))
+
+
+def fills_no_window(patch: Patch) -> None:
+    """The window is empty after every start."""
+    patch.setattr(Recovery, "_fill", _returns(None))
+
+
+def looks_too_far_back(patch: Patch) -> None:
+    """The window is one offset larger than it says."""
+    duplicates = Window.duplicates
+
+    def wide(self: Window, keys: Any, first_offset: int, offsets_max: int) -> Any:
+        return duplicates(self, keys, first_offset, offsets_max + 1)
+
+    patch.setattr(Window, "duplicates", wide)
+
+
+BREAKAGES: Final[dict[str, Breakage]] = {
+    "takes OK as proof": Breakage(takes_ok_as_proof, "engine", 100),
+    "never reads before an insert": Breakage(never_reads_before, "operator", 300),
+    "ignores stored rows at the start": Breakage(ignores_stored_rows, "operator", 300),
+    "ignores intents": Breakage(ignores_intents, "engine", 300),
+    "announces nothing": Breakage(announces_nothing, "handover", 300),
+    "trusts Kafka's offset": Breakage(trusts_kafkas_offset, "operator", 100),
+    "draws tokens": Breakage(draws_tokens, "zombies", 100),
+    "steps on after errors": Breakage(steps_on_after_errors, "zombies", 100),
+    "forgets deadlines": Breakage(forgets_deadlines, "zombies", 300),
+    "has late deadlines": Breakage(has_late_deadlines, "zombies", 300),
+    "sends several blocks": Breakage(sends_several_blocks, "engine", 100),
+    "acts in dead epochs": Breakage(acts_in_dead_epochs, "zombies", 300),
+    "records before reading back": Breakage(records_before_reading_back, "engine", 100),
+    "records before dead letters": Breakage(records_before_dead_letters, "broker", 100),
+    "takes gaps at once": Breakage(takes_gaps_at_once, None, 100),
+    "extends no window": Breakage(extends_no_window, None, 100),
+    "fills no window": Breakage(fills_no_window, "handover", 100),
+    "looks too far back": Breakage(looks_too_far_back, None, 100),
+}
