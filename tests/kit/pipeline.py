@@ -29,6 +29,7 @@ class Pipeline:
 
     def __init__(self, kafka: str, clickhouse_url: str, **settings: Any) -> None:
         self._failures: list[BaseException] = []
+        self._is_checked = True
         self.topic = f"events-{uuid.uuid4().hex[:10]}"
         given = {"flush_interval_seconds": 0.2, "session_timeout_seconds": 45.0} | settings
         self.settings = ConsumerSettings.load(kafka=kafka, topic=self.topic, group=self.topic, **given)
@@ -64,6 +65,7 @@ class Pipeline:
             thread.join(30)
         assert not thread.is_alive(), "the consumer did not stop"
         self.raise_failure()
+        self._is_checked = False
 
     def wait_until_caught_up(self, seconds_max: float = 60) -> None:
         deadline = time.monotonic() + seconds_max
@@ -79,6 +81,7 @@ class Pipeline:
 
     def report(self) -> Report:
         """Check, whatever it finds."""
+        self._is_checked = True
         return check(self.connection, self.settings)
 
     def check(self) -> Report:
@@ -96,4 +99,8 @@ class Pipeline:
         return [row[0] for row in self.connection.query_rows("SELECT event_id FROM audit_events")]
 
     def close(self) -> None:
+        """Check what the last consumer left, unless the test did; losses that a test arranged are its own."""
+        if not self._is_checked:
+            errors = [found for found in self.report().findings if found.severity == "error"]
+            assert all(found.kind == "lost" for found in errors), errors
         self.connection.close()
