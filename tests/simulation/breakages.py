@@ -23,7 +23,7 @@ from auditlog_consumer.window import Window
 from auditlog_schemas.errors import TransientError
 from auditlog_storage.ledger import Range
 from simulation.clickhouse_clients import SimEventWriter, SimLedger
-from simulation.kafka_clients import SimGroupMember
+from simulation.kafka_member import SimGroupMember
 
 Patch = pytest.MonkeyPatch
 Insertion: Final[Any] = store._Insertion

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +16,8 @@ from auditlog_consumer.store import BatchStore
 from auditlog_schemas.errors import TerminalError
 from simulation.clickhouse_clients import SimEventWriter, SimLedger, SimStoredRows
 from simulation.clickhouse_model import EngineModel
-from simulation.kafka_clients import TOPIC, SimAcknowledgedWriter, SimGroupMember, SimTopics
+from simulation.kafka_clients import TOPIC, SimAcknowledgedWriter, SimTopics
+from simulation.kafka_member import SimGroupMember
 from simulation.kafka_model import KafkaModel
 from simulation.kernel import Kernel, Process
 from simulation.network import Network
@@ -24,6 +25,9 @@ from simulation.payloads import QuickJudge, judge
 from simulation.scenario import Scenario
 from simulation.sim_runtime import SimFlag, SimRuntime
 
+_USUAL: Final = ConsumerSettings(
+    kafka="simulated:9092", topic=TOPIC, flush_interval_seconds=0.2, stop_seconds_max=2.0
+)
 TOPIC_ID: Final = UUID("11111111-2222-4333-8444-555555555555")
 
 
@@ -128,9 +132,7 @@ class Crew:
         self.kernel.spawn(process, "main", body)
 
     def _consumer(self, process: Process, runtime: SimRuntime, rows: int, longer: bool) -> Consumer:
-        settings = _settings(
-            rows, self.scenario.window, self.scenario.storing_threads, self.scenario.session_seconds
-        )
+        settings = _settings(self.scenario, rows)
         at = (self.network, process)
         group: Any = SimGroupMember(self.kafka, *at)
         letters: Any = SimAcknowledgedWriter(self.kafka, *at)
@@ -145,15 +147,13 @@ class Crew:
         return Consumer(settings, TOPIC_ID, group, recovery, rules, store, runtime)
 
 
-@cache
-def _settings(rows: int, window: int, threads: int, session_seconds: float) -> ConsumerSettings:
-    return ConsumerSettings(
-        kafka="simulated:9092",
-        topic=TOPIC,
-        batch_rows_max=rows,
-        flush_interval_seconds=0.2,
-        storing_threads=threads,
-        window_offsets=window,
-        session_timeout_seconds=session_seconds,
-        stop_seconds_max=2.0,
+def _settings(scenario: Scenario, rows: int) -> ConsumerSettings:
+    return _USUAL.model_copy(
+        update={
+            "batch_rows_max": rows,
+            "storing_threads": scenario.storing_threads,
+            "window_offsets": scenario.window,
+            "session_timeout_seconds": scenario.session_seconds,
+            "buffered_bytes_max": scenario.buffered_bytes,
+        }
     )

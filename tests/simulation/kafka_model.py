@@ -14,6 +14,7 @@ cannot be one:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -171,14 +172,19 @@ class KafkaModel(Server):
             self.disturbed.add(partition)
         return True
 
-    def reset_group(self, offset: int | None, metadata: str = "") -> None:
-        """Delete the group's offsets or set them, as an operator may while the group is empty."""
-        for partition in range(len(self.logs)):
+    def reset_group(
+        self, offset: int | None, metadata: str = "", partitions: Iterable[int] | None = None
+    ) -> bool:
+        """Delete the group's offsets or set them; Kafka allows that only while the group is empty."""
+        if self.members:
+            return False
+        for partition in range(len(self.logs)) if partitions is None else partitions:
             self.disturbed.add(partition)
             if offset is None:
                 self.committed.pop(partition, None)
             else:
                 self.committed[partition] = (offset, metadata)
+        return True
 
     def come_up(self) -> None:
         """Serve again; a coordinator that has just started gives every member a whole session."""

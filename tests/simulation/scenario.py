@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from simulation.payloads import Payload, payloads
@@ -33,6 +33,7 @@ class Scenario:
         chaos_seconds: how long things go wrong; after that they have to come right.
         window: over how many offsets duplicates are looked for.
         batch_rows: batch sizes, of which each consumer that starts takes one.
+        buffered_bytes: memory for messages: sometimes so little that one batch fills it.
         real_judge: whether messages are judged by the real judge, which takes much longer.
     """
 
@@ -45,9 +46,14 @@ class Scenario:
     window: int
     batch_rows: tuple[int, ...]
     storing_threads: int
+    buffered_bytes: int
     weather: Weather
     published: tuple[Published, ...]
     real_judge: bool
+
+    def with_partitions(self, partitions: int) -> Scenario:
+        """Return the same with so many partitions, and nothing published."""
+        return replace(self, partitions=partitions, published=())
 
     @property
     def heartbeat_seconds(self) -> float:
@@ -88,6 +94,7 @@ class Scenario:
             window=window,
             batch_rows=tuple(draw.choice((2, 3, 5, 8)) for _ in range(3)),
             storing_threads=draw.choice((1, 2)),
+            buffered_bytes=draw.choice((1 << 26, 1 << 26, 4096, 1024)),
             weather=weather,
             published=tuple(_published(draw, partitions, chaos_seconds, window, weather.catalogs)),
             real_judge=draw.random() < 0.03,

@@ -125,7 +125,7 @@ class World:
                 return
             offset = self.kernel.random.choice((None, 0, 0, 1_000_000))
             self.kernel.trace("operator", f"SETS the group's offsets to {offset}")
-            self.kafka.reset_group(offset, self.kernel.random.choice(("", "{}", "not an intent")))
+            assert self.kafka.reset_group(offset, self.kernel.random.choice(("", "{}", "not an intent")))
             self.crew.held_back = False
             self.crew.start_all()
 

@@ -1,0 +1,238 @@
+"""A member of the group, over the model: the same methods as the real class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from auditlog_consumer.group import Polled
+from auditlog_consumer.messages import Messages
+from auditlog_schemas.errors import BrokerUnavailable, TransientError
+from simulation.kafka_model import KafkaModel, LogMessage, Member
+from simulation.kernel import Process
+from simulation.network import Answer, Network
+
+IDLE_SECONDS: Final = 3.0
+BUSY_SECONDS: Final = 0.25
+
+COMMIT_SECONDS_MAX: Final = 15.0
+
+Told = Callable[[list[int]], None]
+
+
+@dataclass(eq=False, slots=True)
+class _Wish:
+    """A commit that a thread waits for."""
+
+    what: str
+    partition: int
+    next_offset: int
+    metadata: str
+    answers: list[BrokerUnavailable | None] = field(default_factory=list)
+
+
+class SimGroupMember:
+    """Stands for `auditlog_consumer.group.GroupMember`.
+
+    An idle poll takes longer than it is asked to: many empty ones in a row would find the same.
+    """
+
+    def __init__(self, kafka: KafkaModel, network: Network, process: Process) -> None:
+        self._kafka = kafka
+        self._network = network
+        self._process = process
+        self._member: Member | None = None
+        self._told: tuple[Told, Told] | None = None
+        self._positions: dict[int, int] = {}
+        self._paused: set[int] = set()
+        self._end_told: dict[int, int] = {}
+        self._seen_done = 0
+        self._last_message_at = float("-inf")
+        self._wishes: list[_Wish] = []
+        self._sent: dict[int, _Wish] = {}
+
+    def join(self, on_assigned: Told, on_revoked: Told) -> None:
+        """Join the group; the callbacks run inside `poll`."""
+        self._told = (on_assigned, on_revoked)
+        self._member = self._kafka.join(self._process)
+
+    def poll(self, messages_max: int, seconds: float) -> Polled:
+        """Wait for messages or for news of the group, and return what came."""
+        self._network.step(self._process, "poll")
+        kernel = self._process.kernel
+        busy = kernel.now - self._last_message_at < 1.5
+        self._process.wait(self._has_news, max(seconds, BUSY_SECONDS if busy else IDLE_SECONDS))
+        self._seen_done = self._process.done_count
+        self._send_wishes()
+        polled = Polled()
+        if not self._kafka.up or self._network.is_cut(self._process):
+            polled.trouble.append(cast(TransientError, BrokerUnavailable("Kafka does not answer")))
+            return polled
+        self._hear_of_group()
+        for partition in sorted(self._positions.keys() - self._paused):
+            self._fetch(partition, messages_max, polled)
+        return polled
+
+    def start(self, partition: int, offset: int) -> None:
+        """Read a partition from an offset on."""
+        self._process.require_alive()
+        self._positions[partition] = offset
+        self._end_told.pop(partition, None)
+        self._paused.discard(partition)
+
+    def stop(self, partition: int) -> None:
+        """Read a partition no longer."""
+        self._positions.pop(partition, None)
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Stop fetching."""
+        self._paused |= set(partitions)
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Fetch again."""
+        self._paused -= set(partitions)
+
+    def announce(self, partition: int, next_offset: int, metadata: str) -> None:
+        """Commit an offset with metadata."""
+        self._commit(
+            f"announce {partition}/{next_offset} {_short(metadata)}", partition, next_offset, metadata
+        )
+
+    def announced(self, partition: int) -> tuple[int, str] | None:
+        """Return the committed offset and its metadata."""
+
+        def serve(answer: Answer) -> None:
+            answer(self._kafka.committed.get(partition))
+
+        what = f"ask what was announced of {partition}"
+        found = self._network.request(self._process, self._kafka, what, serve)
+        return cast("tuple[int, str] | None", found)
+
+    def commit(self, partition: int, next_offset: int) -> None:
+        """Commit an offset without metadata, if that is possible."""
+        try:
+            self._commit(f"commit {partition}/{next_offset}", partition, next_offset, "")
+        except BrokerUnavailable:
+            return
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._network.step(self._process, "leave the group")
+        if self._member is not None and self._kafka.up and not self._network.is_cut(self._process):
+            self._kafka.remove(self._member, "leaves")
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Let go of those who wait for a commit of these partitions; it may be made all the same."""
+        for wish in self._wishes + list(self._sent.values()):
+            if wish.partition in partitions and not wish.answers:
+                wish.answers.append(BrokerUnavailable("the partition was taken away"))
+        self._wishes = [wish for wish in self._wishes if wish.partition not in partitions]
+        self._process.notify()
+
+    def _commit(self, what: str, partition: int, next_offset: int, metadata: str) -> None:
+        """Leave a wish for the polling thread, and wait for Kafka's answer."""
+        self._network.step(self._process, what)
+        wish = _Wish(what, partition, next_offset, metadata)
+        self._wishes.append(wish)
+        self._process.notify()
+        if not self._process.wait(lambda: bool(wish.answers), COMMIT_SECONDS_MAX):
+            self._wishes = [other for other in self._wishes if other is not wish]
+            raise BrokerUnavailable("Kafka did not answer a commit in time")
+        if wish.answers[0] is not None:
+            raise wish.answers[0]
+
+    def _send_wishes(self) -> None:
+        """Send the commits that threads wait for, one at a time for each partition."""
+        for wish in list(self._wishes):
+            if wish.partition not in self._sent:
+                self._wishes.remove(wish)
+                self._sent[wish.partition] = wish
+                self._send(wish)
+
+    def _send(self, wish: _Wish) -> None:
+        member = self._member
+        assert member is not None, "a commit before `join`"
+
+        def serve(answer: Answer) -> None:
+            taken = self._kafka.take_commit(member, wish.partition, wish.next_offset, wish.metadata)
+            answer(None if taken else BrokerUnavailable("Kafka takes no commit of ours now: no member"))
+
+        def deliver(result: BrokerUnavailable | None) -> None:
+            del self._sent[wish.partition]
+            wish.answers.append(result)
+            self._process.done_count += 1
+            self._process.notify()
+
+        self._network.send(self._process, self._kafka, wish.what, serve, deliver)
+
+    def _has_news(self) -> bool:
+        member = self._member
+        if self._process.done_count != self._seen_done:
+            return True
+        if any(wish.partition not in self._sent for wish in self._wishes):
+            return True
+        if not self._kafka.up or self._network.is_cut(self._process):
+            return False
+        if member is None or not member.alive:
+            return True
+        if member.to_assign or member.to_revoke:
+            return True
+        return any(
+            position != self._kafka.logs[partition].high or partition not in self._end_told
+            for partition, position in self._positions.items()
+            if partition not in self._paused
+        )
+
+    def _hear_of_group(self) -> None:
+        member = self._member
+        assert member is not None, "a poll before `join`"
+        assert self._told is not None
+        on_assigned, on_revoked = self._told
+        if not member.alive:
+            self._let_go(on_revoked, set(member.given - member.to_assign))
+            self._member = self._kafka.join(self._process)
+        elif member.to_revoke:
+            taken = set(member.to_revoke)
+            self._let_go(on_revoked, taken - member.to_assign)
+            member.to_assign -= taken
+            self._kafka.release(member, taken)
+        elif member.to_assign:
+            given, member.to_assign = sorted(member.to_assign), set()
+            on_assigned(given)
+
+    def _let_go(self, on_revoked: Told, partitions: set[int]) -> None:
+        if partitions:
+            on_revoked(sorted(partitions))
+        for partition in partitions:
+            self._positions.pop(partition, None)
+
+    def _fetch(self, partition: int, messages_max: int, polled: Polled) -> None:
+        log, position = self._kafka.logs[partition], self._positions[partition]
+        if not log.low <= position <= log.high:
+            polled.out_of_range.add(partition)
+            return
+        draw = self._process.kernel.random
+        found = log.between(position, min(messages_max, draw.choice((1, 3, 10, 100))))
+        if found:
+            self._positions[partition] = found[-1].at + 1
+            self._last_message_at = self._process.kernel.now
+            if delivered := self._without_some(found):
+                polled.messages[partition] = Messages.of(delivered)
+        if not log.between(self._positions[partition], 1):
+            self._positions[partition] = log.high
+            if self._end_told.get(partition) != log.high:
+                self._end_told[partition] = log.high
+                polled.ends[partition] = log.high
+
+    def _without_some(self, found: list[LogMessage]) -> list[LogMessage]:
+        """Leave some out, rarely, as a client with a bug would."""
+        draw = self._process.kernel.random
+        if len(found) > 1 and self._network.weather.skipped and draw.random() < self._network.weather.skipped:
+            left_out = draw.randrange(len(found))
+            return found[:left_out] + found[left_out + 1 :]
+        return found
+
+
+def _short(metadata: str) -> str:
+    return metadata.partition('"first"')[2]
