@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from chaos_faults import ENGINE, Fault, Kind, plan
+from chaos_faults import ENGINE, SHAPES, Fault, Kind, plan
 from chaos_load import Load
 from chaos_run import FaultRun
 from chaos_stack import ChaosStack
@@ -89,6 +89,7 @@ def play(servers: Servers, disk: SmallDisk | None, faults: list[Fault], seed: in
         run.begin(faults, begun)
         deadline = begun + length + CATCH_UP_SECONDS_MAX
         run.wait_until_over(deadline)
+        load.hurry()
         publishing.join(0.0 if stack.given_up else max(0.0, deadline - time.monotonic()))
         stack.settle()
         behind = run.wait_until_recorded(deadline)
@@ -174,6 +175,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=None, help="of the faults and the load")
     parser.add_argument("--faults", type=int, default=None, help="how many")
     parser.add_argument("--events", type=int, default=None, help="how many")
+    parser.add_argument("--only", nargs="+", choices=SHAPES, default=None, help="of these kinds")
 
 
 def main() -> None:
@@ -183,10 +185,11 @@ def main() -> None:
     given = bench.options
     scale = Scale(given.events or scale.events, given.faults or scale.faults, scale.gap_seconds)
     seed = given.seed if given.seed is not None else int(time.time())
-    without = frozenset({Kind.FILL_DISK}) if no_disk else frozenset()
-    if no_disk:
+    kinds = [kind for kind in SHAPES if given.only is None or kind in given.only]
+    if no_disk and Kind.FILL_DISK in kinds:
+        kinds.remove(Kind.FILL_DISK)
         print(f"left out: fill_disk, because {no_disk}")
-    faults = plan(seed, scale.faults, scale.gap_seconds, without)
+    faults = plan(seed, scale.faults, scale.gap_seconds, kinds)
     print(f"seed {seed}; {scale.events:,} events; the faults:")
     print(*faults, sep="\n", flush=True)
     with ExitStack() as held:

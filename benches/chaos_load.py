@@ -26,6 +26,8 @@ from auditlog_schemas.event import AuditEvent
 
 REPEATED_SHARE: Final = 0.02
 BAD_SHARE: Final = 0.01
+KEPT_BACK_SHARE: Final = 0.05
+KEPT_BACK_PER_SECOND: Final = 100
 BURST_SECONDS_MAX: Final = 2.0
 REMEMBERED_MAX: Final = 2_000
 QUEUE_MESSAGES_MAX: Final = 400_000
@@ -44,7 +46,9 @@ class Message:
 
 
 class Load:
-    """Publishes for `seconds`, then ends; `run` is for a thread of its own.
+    """Publishes for about `seconds`; `run` is for a thread of its own.
+
+    A small part is kept back for faults that still wait for a request then; see `hurry`.
 
     Attributes:
         events: how many different events are published.
@@ -66,6 +70,7 @@ class Load:
         self.acknowledged: Counter[int] = Counter()
         self.failure: BaseException | None = None
         self._topic = topic
+        self._hurry = threading.Event()
         self._seconds = seconds
         self._random = random.Random(seed)
         self._decoder = MessageDecoder(WriterSchemas())
@@ -84,6 +89,10 @@ class Load:
             }
         )
 
+    def hurry(self) -> None:
+        """Publish the rest at once."""
+        self._hurry.set()
+
     def run(self, stop: threading.Event) -> None:
         """Publish everything, then wait until Kafka has acknowledged it all; earlier when told to stop."""
         try:
@@ -101,7 +110,7 @@ class Load:
         messages = self._messages()
         while published < self.events and not stop.is_set():
             # All that is due is published at once, then nothing for a while.
-            due = min(self.events, int(self.events * (time.monotonic() - begun) / self._seconds))
+            due = self._due(time.monotonic() - begun)
             while published < due and self.failure is None:
                 message = next(messages)
                 self._produce(message)
@@ -109,8 +118,15 @@ class Load:
             if self.failure is not None:
                 raise self.failure
             pause_until = time.monotonic() + self._random.uniform(0, BURST_SECONDS_MAX)
-            while time.monotonic() < pause_until:
+            while time.monotonic() < pause_until and not self._hurry.is_set():
                 self._producer.poll(min(0.05, max(0, pause_until - time.monotonic())))
+
+    def _due(self, seconds: float) -> int:
+        """Return how many events should be published after so many seconds."""
+        if self._hurry.is_set():
+            return self.events
+        paced = self.events * (1 - KEPT_BACK_SHARE) * min(1.0, seconds / self._seconds)
+        return min(self.events, int(paced + KEPT_BACK_PER_SECOND * max(0.0, seconds - self._seconds)))
 
     def _messages(self) -> Iterator[Message]:
         """Yield every event once in the order of their numbers, repeats and spoiled messages in between."""

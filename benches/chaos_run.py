@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -69,6 +69,8 @@ class FaultRun:
         self._acknowledged = acknowledged
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        # A fault may last longer than planned; the next one of the same target waits for it.
+        self._held = defaultdict[str, threading.Lock](threading.Lock)
         self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
 
     @property
@@ -121,7 +123,8 @@ class FaultRun:
             if isinstance(fault.kind, fault_proxy.Kind):
                 self._hit_a_request(fault.kind, happening)
             else:
-                self._hit_the_stack(fault.kind, happening)
+                with self._held[fault.target]:
+                    self._hit_the_stack(fault.kind, happening)
         except Exception as error:
             happening.note = f"{type(error).__name__}: {error}"
         happening.needed = dict(self._acknowledged)
@@ -129,11 +132,30 @@ class FaultRun:
 
     def _hit_a_request(self, kind: fault_proxy.Kind, happening: Happened) -> None:
         fault = happening.fault
-        trouble = fault_proxy.Trouble(kind, ABOUT[fault.target], fault.lasting_seconds)
+        trouble = fault_proxy.Trouble(kind, ABOUT[fault.target], seconds=fault.lasting_seconds)
         self._stack.proxy.arm(trouble)
         while trouble.done_at is None and not self._stop.wait(0.05):
             pass
         happening.struck, happening.note = trouble.struck_at is not None, trouble.outcome
+
+    def _move_an_insert(self, kind: Kind, happening: Happened) -> None:
+        """End a consumer while an insert of it is on the way."""
+        target = happening.fault.target
+        late = fault_proxy.Kind.LATE_REQUEST
+        trouble = fault_proxy.Trouble(late, ABOUT["insert"], target, happening.fault.lasting_seconds)
+        self._stack.proxy.arm(trouble)
+        while trouble.struck_at is None and not self._stop.wait(0.002):
+            pass
+        happening.struck = trouble.struck_at is not None
+        with self._stack.without(target) as child:
+            if kind is Kind.ORPHAN_INSERT:
+                child.kill()
+            else:
+                child.stop()
+                happening.note = f"ended with {child.exit_code()}; "
+        while trouble.done_at is None and not self._stop.wait(0.05):
+            pass
+        happening.note += trouble.outcome
 
     def _hit_the_stack(self, kind: Kind, happening: Happened) -> None:
         stack, target, seconds = self._stack, happening.fault.target, happening.fault.lasting_seconds
@@ -151,6 +173,8 @@ class FaultRun:
             case Kind.STOP_CONSUMER | Kind.PAUSE_ENGINE | Kind.PAUSE_BROKER:
                 with stack.paused(target):
                     self._stop.wait(seconds)
+            case Kind.ORPHAN_INSERT | Kind.HAND_OVER_INSERT:
+                self._move_an_insert(kind, happening)
             case Kind.JOIN_CONSUMER:
                 stack.want(target)
                 self._stop.wait(seconds)

@@ -57,10 +57,10 @@ class ChaosStack:
         self.restarts: Counter[str] = Counter()
         address = urlsplit(connection.settings.url.get_secret_value())
         assert address.port is not None
-        self.proxy = FaultProxy(address.port)
+        self.proxy = FaultProxy(address.port, (*CONSUMERS, EXTRA_CONSUMER))
         self.proxy.start()
         self._direct_url = connection.settings.url.get_secret_value()
-        self._proxy_url = f"http://default:@127.0.0.1:{self.proxy.port}{address.path}"
+        self._database_path = address.path
         self._children = {ENGINE: servers.clickhouse, BROKER: servers.kafka} | {
             name: Child(self._consumer(name), servers.directory) for name in (*CONSUMERS, EXTRA_CONSUMER)
         }
@@ -161,10 +161,11 @@ class ChaosStack:
         return run_check(self._environment(self._direct_url))
 
     def _consumer(self, name: str) -> ChildSpec:
+        url = f"http://default:@127.0.0.1:{self.proxy.ports[name]}{self._database_path}"
         return ChildSpec(
             name=name,
             argv=(sys.executable, "-m", "auditlog_cli", "consume", "--log-json"),
-            env=self._environment(self._proxy_url) | BATCHING[name],
+            env=self._environment(url) | BATCHING[name],
             stop_timeout_seconds=STOP_SECONDS_MAX,
         )
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from http_message import HEAD_BYTES_MAX, Message, read_message
@@ -43,6 +44,7 @@ class Trouble:
     Attributes:
         kind: what happens.
         about: words that the statement must contain; none fits every request.
+        client: whose request; anybody's if it is empty.
         seconds: how long is waited, for the kinds that wait.
         struck_at: monotonic time when it hit a request; None until then.
         done_at: monotonic time when it was over.
@@ -51,20 +53,22 @@ class Trouble:
 
     kind: Kind
     about: tuple[str, ...] = ()
+    client: str = ""
     seconds: float = 0.0
     struck_at: float | None = None
     done_at: float | None = None
     outcome: str = ""
 
-    def fits(self, statement: str) -> bool:
-        """Tell whether a request with this statement is what it waits for."""
-        return all(word in statement for word in self.about)
+    def fits(self, client: str, statement: str) -> bool:
+        """Tell whether a request of this client with this statement is what it waits for."""
+        return self.client in ("", client) and all(word in statement for word in self.about)
 
 
 @dataclass
 class _Link:
     """One client's connection and the one to ClickHouse that serves it."""
 
+    client: str
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     server_reader: asyncio.StreamReader
@@ -77,10 +81,17 @@ class _Link:
 
 @dataclass
 class FaultProxy:
-    """Listens on a free loopback port, in a thread of its own, and passes everything on to `target_port`."""
+    """Passes everything on to `target_port`, in a thread of its own.
+
+    Attributes:
+        clients: who uses it; each has a free loopback port of its own, by which it is known.
+        ports: by client, once it has started.
+        requests: how many came.
+    """
 
     target_port: int
-    port: int = 0
+    clients: tuple[str, ...]
+    ports: dict[str, int] = field(default_factory=dict)
     requests: int = 0
     _waiting: list[Trouble] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -111,21 +122,25 @@ class FaultProxy:
 
     async def _serve(self, listening: Callable[[], None]) -> None:
         self._stopping = asyncio.Event()
-        server = await asyncio.start_server(self._client, "127.0.0.1", self.port, limit=HEAD_BYTES_MAX)
-        self.port = server.sockets[0].getsockname()[1]
+        servers = []
+        for client in self.clients:
+            serve = partial(self._client, client)
+            servers.append(await asyncio.start_server(serve, "127.0.0.1", 0, limit=HEAD_BYTES_MAX))
+            self.ports[client] = servers[-1].sockets[0].getsockname()[1]
         listening()
         await self._stopping.wait()
-        server.close()
+        for server in servers:
+            server.close()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _client(self, client: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server = await asyncio.open_connection("127.0.0.1", self.target_port, limit=HEAD_BYTES_MAX)
         except OSError:
             writer.transport.abort()
             return
-        link = _Link(reader, writer, *server)
+        link = _Link(client, reader, writer, *server)
         try:
             while await self._exchange(link):
                 pass
@@ -138,7 +153,7 @@ class FaultProxy:
         """Pass one request and its answer on; False when the connection is over."""
         request = await read_message(link.reader)
         self.requests += 1
-        trouble = self._strike(request)
+        trouble = self._strike(link.client, request)
         if trouble is None:
             await request.send(link.server_writer)
             return await self._answer(link)
@@ -197,13 +212,13 @@ class FaultProxy:
         finally:
             trouble.done_at = time.monotonic()
 
-    def _strike(self, request: Message) -> Trouble | None:
+    def _strike(self, client: str, request: Message) -> Trouble | None:
         with self._lock:
             if not self._waiting:
                 return None
             statement = request.statement
             for trouble in self._waiting:
-                if trouble.fits(statement):
+                if trouble.fits(client, statement):
                     self._waiting.remove(trouble)
                     trouble.struck_at = time.monotonic()
                     return trouble
@@ -212,4 +227,5 @@ class FaultProxy:
 
 def _text(answer: bytes) -> str:
     head, _, body = answer.partition(b"\r\n\r\n")
-    return (head.split(b"\r\n", 1)[0] + b" " + body[:_OUTCOME_CHARACTERS]).decode("utf-8", "replace")
+    said = (head.split(b"\r\n", 1)[0] + b" " + body[:_OUTCOME_CHARACTERS]).decode("ascii", "replace")
+    return "".join(character if character.isprintable() else " " for character in said).strip()
