@@ -51,6 +51,7 @@ class SimGroupMember:
         self._last_message_at = float("-inf")
         self._wishes: list[_Wish] = []
         self._sent: dict[int, _Wish] = {}
+        self._left_out: set[tuple[int, int]] = set()
 
     def join(self, on_assigned: Told, on_revoked: Told) -> None:
         """Join the group; the callbacks run inside `poll`."""
@@ -217,7 +218,7 @@ class SimGroupMember:
         if found:
             self._positions[partition] = found[-1].at + 1
             self._last_message_at = self._process.kernel.now
-            if delivered := self._without_some(found):
+            if delivered := self._without_some(partition, found):
                 polled.messages[partition] = Messages.of(delivered)
         if not log.between(self._positions[partition], 1):
             self._positions[partition] = log.high
@@ -225,13 +226,16 @@ class SimGroupMember:
                 self._end_told[partition] = log.high
                 polled.ends[partition] = log.high
 
-    def _without_some(self, found: list[LogMessage]) -> list[LogMessage]:
-        """Leave some out, rarely, as a client with a bug would."""
-        draw = self._process.kernel.random
-        if len(found) > 1 and self._network.weather.skipped and draw.random() < self._network.weather.skipped:
-            left_out = draw.randrange(len(found))
-            return found[:left_out] + found[left_out + 1 :]
-        return found
+    def _without_some(self, partition: int, found: list[LogMessage]) -> list[LogMessage]:
+        """Leave one out, rarely, as a client with a bug would; but none of them twice."""
+        draw, skipped = self._process.kernel.random, self._network.weather.skipped
+        if not skipped or len(found) < 2 or draw.random() >= skipped:
+            return found
+        place = draw.randrange(len(found))
+        if (partition, found[place].at) in self._left_out:
+            return found
+        self._left_out.add((partition, found[place].at))
+        return found[:place] + found[place + 1 :]
 
 
 def _short(metadata: str) -> str:
