@@ -236,6 +236,17 @@ def test_holes_in_a_sources_sequence(log: MadeLog) -> None:
     assert "source 'svc', instance 'i-1': 2 sequence numbers are not stored: 4, 7;" in finding.message
 
 
+def test_holes_that_repeated_numbers_would_hide(log: MadeLog) -> None:
+    """As many rows as numbers, and the right sum; and numbers that no counter would give."""
+    log.publish_raw(*map(numbered, (1, 3, 3, 3, 5)))
+    log.publish_raw(*(numbered(sequence, "i-2") for sequence in (7, 7, 8)))
+    log.publish_raw(*(numbered(sequence, "i-3") for sequence in (0, (1 << 63) - 1)))
+    log.store(0, 9)
+    first, second = log.check(sequence_grace_seconds=-60).findings
+    assert "instance 'i-1': 2 sequence numbers are not stored: 2, 4;" in first.message
+    assert f"instance 'i-3': {(1 << 63) - 2} sequence numbers are not stored" in second.message
+
+
 def test_a_dead_letter_explains_a_hole(log: MadeLog) -> None:
     source = {"service": "svc", "instance_id": "i-1", "sequence": 2}
     eaten = encode(make_record(action="license_eaten", source=source))

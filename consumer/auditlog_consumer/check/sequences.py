@@ -26,15 +26,20 @@ HOLES_NAMED_MAX: Final = 3
 LETTERS_MAX: Final = 100_000
 """Sequence numbers of dead letters that are kept, of all instances together."""
 
-# A bitmap of a dense sequence takes about a bit for each number.
+# A range of n numbers, each there once, has n rows, a known sum and a known sum of squares, which cost no
+# memory; sets of numbers would. Sources that only repeat numbers pass here and have no hole below.
 _INSTANCES: Final = """
+    WITH toInt256(min(source_sequence)) AS low, toInt256(max(source_sequence)) AS high,
+         high - low + 1 AS span,
+         intDiv((low + high) * span, 2) AS sum_of_range,
+         intDiv(high * (high + 1) * (2 * high + 1) - (low - 1) * low * (2 * low - 1), 6) AS squares_of_range
     SELECT source_service, source_instance_id FROM audit_events
     WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
     GROUP BY source_service, source_instance_id
-    HAVING max(source_sequence) - min(source_sequence) + 1 > groupBitmap(toUInt64(source_sequence))
-       AND min(received_at) < fromUnixTimestamp64Milli({settled:Int64}, 'UTC')
-    ORDER BY max(source_sequence) - min(source_sequence) - groupBitmap(toUInt64(source_sequence)) DESC,
-             source_service, source_instance_id
+    HAVING min(received_at) < fromUnixTimestamp64Milli({settled:Int64}, 'UTC')
+       AND (count() != span OR sum(toInt128(source_sequence)) != sum_of_range
+            OR sum(toInt128(source_sequence) * source_sequence) != squares_of_range)
+    ORDER BY span - count() DESC, source_service, source_instance_id
     LIMIT {instances:UInt32}
 """
 
