@@ -20,8 +20,8 @@ from typing import Final
 import pytest
 from harness import Bench
 
-from simulation.breakages import BREAKAGES
-from simulation.seeds import SeedFailed, first_failure, run_seeds
+from simulated.breakages import BREAKAGES
+from simulated.seeds import SeedFailed, first_failure, run_seeds
 
 SEEDS: Final = 100_000
 SECONDS: Final = 3_600.0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from simulation.quiet_logs import silent_logs
-from simulation.weather import FOCUSES
-from simulation.world import run_seed
+from simulated.quiet_logs import silent_logs
+from simulated.weather import FOCUSES
+from simulated.world import run_seed
 
 
 def main() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulation.breakages import BREAKAGES
-from simulation.seeds import first_failure, run_seeds
+from simulated.breakages import BREAKAGES
+from simulated.seeds import first_failure, run_seeds
 
 
 @pytest.mark.parametrize("name", BREAKAGES)

@@ -11,8 +11,8 @@ import pytest
 from auditlog_schemas.errors import StorageRejected
 from auditlog_storage.ledger import Range
 from auditlog_storage.writer import InsertTooLate
-from simulation.contract_clickhouse import Storage, model_storage, real_storage
-from simulation.payloads import payloads
+from simulated.contract_clickhouse import Storage, model_storage, real_storage
+from simulated.payloads import payloads
 
 
 @pytest.fixture(params=["model", pytest.param("real", marks=pytest.mark.integration)])

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from auditlog_consumer.acknowledged import Outgoing
-from simulation.contract_brokers import model_stage, real_stage
-from simulation.contract_kafka import Played, Stage
+from simulated.contract_brokers import model_stage, real_stage
+from simulated.contract_kafka import Played, Stage
 
 
 @pytest.fixture(params=["model", pytest.param("real", marks=pytest.mark.integration)])

@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pyarrow as pa
 import pytest
 
-from simulation.contract_clickhouse import Storage, real_storage
+from simulated.contract_clickhouse import Storage, real_storage
 
 pytestmark = pytest.mark.integration
 

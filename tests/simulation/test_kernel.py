@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulation.kernel import EVENTS_MAX, Hung, Kernel, Process
-from simulation.sim_runtime import SimFlag, SimPool, SimRuntime
+from simulated.kernel import EVENTS_MAX, Hung, Kernel, Process
+from simulated.sim_runtime import SimFlag, SimPool, SimRuntime
 
 
 def test_time_goes_on_only_by_waiting() -> None:

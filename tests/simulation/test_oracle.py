@@ -9,15 +9,15 @@ import pytest
 
 from auditlog_consumer.acknowledged import Outgoing
 from auditlog_storage.ledger import Range
-from simulation.clickhouse_model import EngineModel, StoredRow
-from simulation.crew import TOPIC_ID
-from simulation.kafka_model import KafkaModel
-from simulation.oracle import Oracle
-from simulation.payloads import Payload, payloads
-from simulation.quiet_logs import silent_logs
-from simulation.scenario import Published, Scenario
-from simulation.weather import FOCUSES, Weather
-from simulation.world import World
+from simulated.clickhouse_model import EngineModel, StoredRow
+from simulated.crew import TOPIC_ID
+from simulated.kafka_model import KafkaModel
+from simulated.oracle import Oracle
+from simulated.payloads import Payload, payloads
+from simulated.quiet_logs import silent_logs
+from simulated.scenario import Published, Scenario
+from simulated.weather import FOCUSES, Weather
+from simulated.world import World
 
 
 @pytest.fixture

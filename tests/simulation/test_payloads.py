@@ -11,7 +11,7 @@ import pytest
 from auditlog_consumer.batch import Batch
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
-from simulation.payloads import KEPT, RECEIVED_MILLIS, QuickJudge, judge, payloads
+from simulated.payloads import KEPT, RECEIVED_MILLIS, QuickJudge, judge, payloads
 
 
 def drawn_batch(seed: int) -> Batch:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from simulation.seeds import command, run_seeds
-from simulation.weather import FOCUSES
-from simulation.world import Outcome, run_seed
+from simulated.seeds import command, run_seeds
+from simulated.weather import FOCUSES
+from simulated.world import Outcome, run_seed
 
 SEEDS = 2_000
 CHUNK = 100

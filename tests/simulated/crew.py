@@ -14,16 +14,16 @@ from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
 from auditlog_schemas.errors import TerminalError
-from simulation.clickhouse_clients import SimEventWriter, SimLedger, SimStoredRows
-from simulation.clickhouse_model import EngineModel
-from simulation.kafka_clients import TOPIC, SimAcknowledgedWriter, SimTopics
-from simulation.kafka_member import SimGroupMember
-from simulation.kafka_model import KafkaModel
-from simulation.kernel import Kernel, Process
-from simulation.network import Network
-from simulation.payloads import QuickJudge, judge
-from simulation.scenario import Scenario
-from simulation.sim_runtime import SimFlag, SimRuntime
+from simulated.clickhouse_clients import SimEventWriter, SimLedger, SimStoredRows
+from simulated.clickhouse_model import EngineModel
+from simulated.kafka_clients import TOPIC, SimAcknowledgedWriter, SimTopics
+from simulated.kafka_member import SimGroupMember
+from simulated.kafka_model import KafkaModel
+from simulated.kernel import Kernel, Process
+from simulated.network import Network
+from simulated.payloads import QuickJudge, judge
+from simulated.scenario import Scenario
+from simulated.sim_runtime import SimFlag, SimRuntime
 
 _USUAL: Final = ConsumerSettings(
     kafka="simulated:9092", topic=TOPIC, flush_interval_seconds=0.2, stop_seconds_max=2.0

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from simulation.kernel import Killed, Process
+from simulated.kernel import Killed, Process
 
 P = ParamSpec("P")
 T = TypeVar("T")

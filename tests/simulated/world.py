@@ -9,14 +9,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from simulation.clickhouse_model import EngineModel
-from simulation.crew import TOPIC_ID, Crew
-from simulation.kafka_model import KafkaModel
-from simulation.kernel import Hung, Kernel, Trace
-from simulation.network import Network, Server
-from simulation.oracle import Oracle, Tally
-from simulation.payloads import Payload
-from simulation.scenario import Published, Scenario
+from simulated.clickhouse_model import EngineModel
+from simulated.crew import TOPIC_ID, Crew
+from simulated.kafka_model import KafkaModel
+from simulated.kernel import Hung, Kernel, Trace
+from simulated.network import Network, Server
+from simulated.oracle import Oracle, Tally
+from simulated.payloads import Payload
+from simulated.scenario import Published, Scenario
 
 QUIET_SESSIONS_MAX: Final = 24
 """After the chaos everything must be caught up within so many session timeouts."""

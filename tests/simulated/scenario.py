@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
-from simulation.payloads import Payload, payloads
-from simulation.weather import FOCUSES, Weather
+from simulated.payloads import Payload, payloads
+from simulated.weather import FOCUSES, Weather
 
 HEARTBEATS_OF_SESSION: Final = 10
 """How many heartbeats fit into a session."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from auditlog_schemas.errors import TransientError
-from simulation.kernel import Kernel, Process
-from simulation.scenario import Scenario
-from simulation.weather import Weather
+from simulated.kernel import Kernel, Process
+from simulated.scenario import Scenario
+from simulated.weather import Weather
 
 Answer = Callable[[Any], None]
 """Sends back a value, or an exception to be raised at the client."""

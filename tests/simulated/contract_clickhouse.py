@@ -22,13 +22,13 @@ from auditlog_storage.migrations import migrate
 from auditlog_storage.settings import StorageSettings
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
-from simulation.clickhouse_clients import SimEventWriter, SimLedger, SimStoredRows
-from simulation.clickhouse_model import EngineModel
-from simulation.kernel import Kernel, Process
-from simulation.network import Network
-from simulation.payloads import RECEIVED_MILLIS, Payload, judge, payloads
-from simulation.scenario import Scenario
-from simulation.weather import Weather
+from simulated.clickhouse_clients import SimEventWriter, SimLedger, SimStoredRows
+from simulated.clickhouse_model import EngineModel
+from simulated.kernel import Kernel, Process
+from simulated.network import Network
+from simulated.payloads import RECEIVED_MILLIS, Payload, judge, payloads
+from simulated.scenario import Scenario
+from simulated.weather import Weather
 
 
 @dataclass(slots=True)

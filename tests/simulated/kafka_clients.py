@@ -8,9 +8,9 @@ from typing import Final, cast
 from auditlog_consumer.acknowledged import Outgoing
 from auditlog_consumer.topics import TopicInfo
 from auditlog_schemas.errors import BrokerUnavailable
-from simulation.kafka_model import KafkaModel
-from simulation.kernel import Process
-from simulation.network import Answer, Network
+from simulated.kafka_model import KafkaModel
+from simulated.kernel import Process
+from simulated.network import Answer, Network
 
 TOPIC: Final = "audit.events"
 

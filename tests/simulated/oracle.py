@@ -9,10 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from auditlog_storage.ledger import Range
-from simulation.clickhouse_model import EngineModel, StoredRow
-from simulation.kafka_model import KafkaModel
-from simulation.payloads import Payload
-from simulation.scenario import Scenario
+from simulated.clickhouse_model import EngineModel, StoredRow
+from simulated.kafka_model import KafkaModel
+from simulated.payloads import Payload
+from simulated.scenario import Scenario
 
 
 @dataclass(slots=True)

@@ -22,8 +22,8 @@ from auditlog_consumer.store import BatchStore
 from auditlog_consumer.window import Window
 from auditlog_schemas.errors import TransientError
 from auditlog_storage.ledger import Range
-from simulation.clickhouse_clients import SimEventWriter, SimLedger
-from simulation.kafka_member import SimGroupMember
+from simulated.clickhouse_clients import SimEventWriter, SimLedger
+from simulated.kafka_member import SimGroupMember
 
 Patch = pytest.MonkeyPatch
 Insertion: Final[Any] = store._Insertion

@@ -25,11 +25,11 @@ import pyarrow as pa
 from auditlog_schemas.errors import StorageUnavailable
 from auditlog_storage.ledger import Range
 from auditlog_storage.writer import InsertTooLate
-from simulation.kernel import Kernel
-from simulation.network import Answer, Server
-from simulation.scenario import Scenario
-from simulation.sim_runtime import DAY_ONE
-from simulation.weather import Weather
+from simulated.kernel import Kernel
+from simulated.network import Answer, Server
+from simulated.scenario import Scenario
+from simulated.sim_runtime import DAY_ONE
+from simulated.weather import Weather
 
 TOKENS_MAX: Final = 10_000
 

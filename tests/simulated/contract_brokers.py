@@ -22,16 +22,16 @@ from auditlog_consumer.group import GroupMember
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.topics import Topics
-from simulation.contract_kafka import PARTITIONS, SECONDS_MAX, Stage
-from simulation.crew import TOPIC_ID
-from simulation.kafka_clients import TOPIC, SimAcknowledgedWriter, SimTopics
-from simulation.kafka_member import SimGroupMember
-from simulation.kafka_model import KafkaModel, Member
-from simulation.kernel import Kernel, Process
-from simulation.network import Network
-from simulation.scenario import Scenario
-from simulation.sim_runtime import SimRuntime
-from simulation.weather import Weather
+from simulated.contract_kafka import PARTITIONS, SECONDS_MAX, Stage
+from simulated.crew import TOPIC_ID
+from simulated.kafka_clients import TOPIC, SimAcknowledgedWriter, SimTopics
+from simulated.kafka_member import SimGroupMember
+from simulated.kafka_model import KafkaModel, Member
+from simulated.kernel import Kernel, Process
+from simulated.network import Network
+from simulated.scenario import Scenario
+from simulated.sim_runtime import SimRuntime
+from simulated.weather import Weather
 
 
 class ModelBroker:

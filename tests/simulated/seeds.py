@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simulation.kernel import Hung
-from simulation.quiet_logs import silent_logs
-from simulation.world import Outcome, Violation, run_seed
+from simulated.kernel import Hung
+from simulated.quiet_logs import silent_logs
+from simulated.world import Outcome, Violation, run_seed
 
 
 class SeedFailed(AssertionError):

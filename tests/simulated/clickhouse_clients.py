@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from auditlog_schemas.errors import StorageRejected, StorageUnavailable
 from auditlog_storage.ledger import Range
-from simulation.clickhouse_model import Arrived, EngineModel, StoredRow, parts_of
-from simulation.kernel import Process
-from simulation.network import Answer, Network
+from simulated.clickhouse_model import Arrived, EngineModel, StoredRow, parts_of
+from simulated.kernel import Process
+from simulated.network import Answer, Network
 
 _NUMBERS = ("last_offset", "accepted", "rejected", "duplicates", "absent", "kind")
 

@@ -9,9 +9,9 @@ from typing import Final, cast
 from auditlog_consumer.group import Polled
 from auditlog_consumer.messages import Messages
 from auditlog_schemas.errors import BrokerUnavailable, TransientError
-from simulation.kafka_model import KafkaModel, LogMessage, Member
-from simulation.kernel import Process
-from simulation.network import Answer, Network
+from simulated.kafka_model import KafkaModel, LogMessage, Member
+from simulated.kernel import Process
+from simulated.network import Answer, Network
 
 IDLE_SECONDS: Final = 3.0
 BUSY_SECONDS: Final = 0.25

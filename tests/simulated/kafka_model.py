@@ -21,10 +21,10 @@ from uuid import UUID
 
 from auditlog_consumer.acknowledged import Outgoing
 from auditlog_schemas.errors import BrokerUnavailable
-from simulation.kernel import Kernel, Process
-from simulation.network import Network, Server
-from simulation.scenario import Scenario
-from simulation.sim_runtime import DAY_ONE
+from simulated.kernel import Kernel, Process
+from simulated.network import Network, Server
+from simulated.scenario import Scenario
+from simulated.sim_runtime import DAY_ONE
 
 
 @dataclass(frozen=True, slots=True)
