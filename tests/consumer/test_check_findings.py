@@ -266,6 +266,21 @@ def test_a_hole_may_still_be_on_its_way_in_a_partition_that_lags(log: MadeLog) -
     assert log.findings(sequence_grace_seconds=0) == []
 
 
+def test_another_topic_in_the_same_database_is_none_of_its_business(
+    log: MadeLog, kafka_bootstrap: str, fresh_database: str
+) -> None:
+    """Its consumer is at work: a row that is not recorded yet, a number that is still to come."""
+    other = MadeLog(kafka_bootstrap, fresh_database)
+    other.publish_raw(numbered(1), numbered(3), b"garbage")
+    other.store(0, 1)
+    other.run("INSERT INTO audit_events SELECT * REPLACE (5 AS kafka_offset) FROM audit_events LIMIT 1")
+    publish_some(log)
+    log.store(0, 9)
+    kinds = [each.kind for each in log.check(sequence_grace_seconds=-60).findings]
+    assert kinds == ["published_again"], "which is looked for in the whole table"
+    other.close()
+
+
 def test_only_what_was_recorded_since(log: MadeLog) -> None:
     publish_some(log, 20)
     log.store(0, 9, missing=[3])

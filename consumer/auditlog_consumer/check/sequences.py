@@ -7,9 +7,11 @@ number after it was received.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
+from uuid import UUID
 
 from auditlog_consumer.check.repeated_ids import LIMITED
 from auditlog_consumer.check.report import Report
@@ -34,7 +36,8 @@ _INSTANCES: Final = """
          intDiv((low + high) * span, 2) AS sum_of_range,
          intDiv(high * (high + 1) * (2 * high + 1) - (low - 1) * low * (2 * low - 1), 6) AS squares_of_range
     SELECT source_service, source_instance_id FROM audit_events
-    WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+    WHERE topic_id IN {topic_ids:Array(UUID)}
+      AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
     GROUP BY source_service, source_instance_id
     HAVING min(received_at) < fromUnixTimestamp64Milli({settled:Int64}, 'UTC')
        AND (count() != span OR sum(toInt128(source_sequence)) != sum_of_range
@@ -51,6 +54,7 @@ _HOLES: Final = """
                ) AS before
         FROM audit_events
         WHERE (source_service, source_instance_id) IN {instances:Array(Tuple(String, String))}
+          AND topic_id IN {topic_ids:Array(UUID)}
           AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
     )
     WHERE source_sequence > before + 1 AND received_at < fromUnixTimestamp64Milli({settled:Int64}, 'UTC')
@@ -68,12 +72,15 @@ class Sequences:
     _letters: int = 0
     _decoder: MessageDecoder = field(default_factory=lambda: MessageDecoder(WriterSchemas()))
 
-    def find(self, connection: Connection, settled: datetime, since: datetime | None) -> None:
-        """Look for holes before rows that were received before `settled`.
+    def find(
+        self, connection: Connection, topic_ids: Iterable[UUID], settled: datetime, since: datetime | None
+    ) -> None:
+        """Look for holes, among the rows of some topics, before rows that were received before `settled`.
 
         With `since`, only numbers between those received since then are looked for.
         """
-        where = {
+        where: dict[str, object] = {
+            "topic_ids": sorted(topic_ids),
             "since": int(since.timestamp() * 1000) if since else 0,
             "settled": int(settled.timestamp() * 1000),
         }

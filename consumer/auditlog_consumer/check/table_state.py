@@ -31,7 +31,8 @@ _ONE_PLACE: Final = """
 """
 
 _RECORDED: Final = """
-    SELECT topic_id, kafka_partition, max(last_offset) FROM audit_ranges GROUP BY topic_id, kafka_partition
+    SELECT topic_id, kafka_partition, any(topic), max(last_offset) FROM audit_ranges
+    GROUP BY topic_id, kafka_partition
 """
 
 _HIGHEST: Final = (1 << 63) - 1
@@ -81,24 +82,32 @@ def look_at_table(connection: Connection) -> TableState:
 
 
 def check_unrecorded(
-    report: Report, connection: Connection, table: TableState, current: UUID | None, partition: int | None
+    report: Report,
+    connection: Connection,
+    table: TableState,
+    topic: str,
+    current: UUID | None,
+    partition: int | None,
 ) -> None:
     """Add what was stored beyond the ledger's ends and is not recorded yet, now that the check is done.
 
     A consumer that works is about to record such rows, one that was killed does so when it is started
-    again: a note. Nobody does so for a topic that Kafka no longer has: a warning.
+    again: a note. Nobody does so for a topic that Kafka no longer has: a warning. Other topics that share
+    the database are passed over; rows of a topic that no ledger knows get a note.
     """
-    ends = {(row[0], row[1]): row[2] for row in connection.query_rows(_RECORDED)}
+    recorded = {(row[0], row[1]): (row[2], row[3]) for row in connection.query_rows(_RECORDED)}
+    topics = {topic_id: name for (topic_id, _), (name, _) in recorded.items()}
     for (topic_id, number), held in sorted(table.held.items()):
-        end = ends.get((topic_id, number), -1)
-        if held.highest <= end or partition not in (None, number):
+        _, end = recorded.get((topic_id, number), (topic, -1))
+        known = topics.get(topic_id, topic) == topic
+        if held.highest <= end or not known or partition not in (None, number):
             continue
-        is_current = topic_id == current
+        is_over = topic_id != current and topic_id in topics
         message = f"rows are stored up to offset {held.highest}, the ledger ends at {end}: " + (
-            "a consumer will record them" if is_current else "no consumer will ever record them"
+            "no consumer will ever record them" if is_over else "a consumer records them when it goes on"
         )
         report.add(
-            "note" if is_current else "warning",
+            "warning" if is_over else "note",
             "unrecorded_rows",
             message,
             topic_id=topic_id,

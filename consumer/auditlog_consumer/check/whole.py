@@ -59,14 +59,15 @@ def check(
     compare(report, kafka_before, look_at(topics, settings.topic), wanted)
     if warnings and partition is None:
         settled = settled_before(kafka_before, wanted, table.received)
-        if settled is not None:
-            sequences.find(connection, settled - timedelta(seconds=sequence_grace_seconds), since)
+        if settled is not None and wanted:
+            settled -= timedelta(seconds=sequence_grace_seconds)
+            sequences.find(connection, {span.topic_id for span in wanted}, settled, since)
     with LetterOffsets() as letters:
         read_letters(settings, topics, letters, sequences.note_letter)
         for span in wanted:
             _check_partition(report, connection, span, table, letters)
     current = kafka_before.info.topic_id if kafka_before.info else None
-    check_unrecorded(report, connection, table, current, partition)
+    check_unrecorded(report, connection, table, settings.topic, current, partition)
     if warnings:
         check_repeated_ids(report, connection, partition, since)
         sequences.report(report)
