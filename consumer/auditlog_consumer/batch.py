@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
+
+LARGE_PART: Final = 8
+"""At a partition's end a batch of this part of the largest one is large enough to be stored at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,10 @@ class Collector:
         limits = self._limits
         if self._count >= limits.rows_max or self.value_bytes >= limits.bytes_max:
             return True
-        age_max = limits.age_seconds_max if self._end >= self._expected else limits.backlog_age_seconds_max
+        at_end = self._end >= self._expected
+        if at_end and self._count >= limits.rows_max // LARGE_PART:
+            return True
+        age_max = limits.age_seconds_max if at_end else limits.backlog_age_seconds_max
         return bool(self.offsets) and not waits and now_seconds - self._oldest_seconds >= age_max
 
     def take(self, now_seconds: float) -> Batch:

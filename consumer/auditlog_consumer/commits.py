@@ -65,6 +65,12 @@ class Commits:
                 self._waiting.get(partition, []).remove(wish)
             raise BrokerUnavailable("Kafka did not answer a commit in time") from error
 
+    def leave(self, partition: int, offset: int, metadata: str) -> None:
+        """Have an offset committed after what was wished for the partition before; wait for nothing."""
+        with self._lock:
+            if not self._closed:
+                self._waiting.setdefault(partition, []).append(_Wish(offset, metadata))
+
     def take(self) -> list[tuple[int, int, str]]:
         """Return (partition, offset, metadata) of what is to be sent now."""
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final
@@ -17,7 +16,7 @@ from auditlog_consumer.judge import Judge, Verdicts
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
-from auditlog_consumer.runtime import Runtime
+from auditlog_consumer.runtime import Flag, Runtime
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
 from auditlog_consumer.store import BatchStore
@@ -26,6 +25,7 @@ from auditlog_storage.ledger import Range
 
 POLL_MESSAGES_MAX: Final = 10_000
 POLL_SECONDS: Final = 0.05
+CROWDED_POLL_SECONDS: Final = 0.005
 REVOKED_WAIT_SECONDS_MAX: Final = 5.0
 TROUBLE_LOG_SECONDS: Final = 10.0
 BACKLOG_AGE_FACTOR: Final = 4
@@ -73,16 +73,16 @@ class Consumer:
         )
         self._trouble_logged_seconds = float("-inf")
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: Flag) -> None:
         """Consume until `stop` is set; then finish the batches under way, within `stop_seconds_max`.
 
         Raises:
             TerminalError: something that only an operator can mend; nothing was committed for it.
         """
-        self._group.join(self._on_assigned, self._on_revoked)
+        self._group.join(self._on_assigned, self._on_revoked, self._on_lost)
         try:
             while not stop.is_set():
-                self._collect(self._group.poll(POLL_MESSAGES_MAX, POLL_SECONDS))
+                self._collect(self._poll(stop))
                 self._settle()
                 self._start_batches()
                 self._balance()
@@ -107,8 +107,19 @@ class Consumer:
         self._assigned[partition.number] = assigned
 
     def _on_revoked(self, numbers: list[int]) -> None:
-        """End the epochs, then wait a little: an insert that ends before the next owner starts is simpler."""
+        """Let what is announced already be finished, for a bounded time, then end the epochs."""
         _log.info("revoked", partitions=numbers)
+        taken = [self._assigned[number] for number in numbers if number in self._assigned]
+        for assigned in taken:
+            assigned.epoch.close()
+        self._group.release(numbers)
+        storing = [assigned.storing.range for assigned in taken if assigned.storing]
+        self._runtime.wait(storing, REVOKED_WAIT_SECONDS_MAX)
+        self._end(numbers)
+
+    def _on_lost(self, numbers: list[int]) -> None:
+        """End the epochs at once: somebody else may have the partitions already."""
+        _log.warning("lost", partitions=numbers)
         self._end(numbers)
 
     def _end(self, numbers: Iterable[int]) -> None:
@@ -116,14 +127,24 @@ class Consumer:
         for assigned in ended:
             assigned.epoch.end()
         self._group.release([assigned.partition.number for assigned in ended])
-        self._runtime.wait([step for one in ended for step in one.under_way], REVOKED_WAIT_SECONDS_MAX)
+
+    def _poll(self, stop: Flag) -> Polled:
+        """Take what Kafka's client has; while there is no room, next to nothing, but go on polling."""
+        if not self._turns.crowded:
+            return self._group.poll(POLL_MESSAGES_MAX, POLL_SECONDS)
+        stop.wait(CROWDED_POLL_SECONDS)
+        return self._group.poll(1, CROWDED_POLL_SECONDS)
 
     def _collect(self, polled: Polled) -> None:
         now = self._runtime.monotonic()
         for number, messages in polled.messages.items():
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
-                self._read_again(assigned, assigned.collector.add(messages, now))
+                again = assigned.collector.add(messages, now)
+                self._read_again(assigned, again)
+                if again is not None:
+                    # What this poll says of its end was said from another position.
+                    polled.ends.pop(number, None)
         for number, end_offset in polled.ends.items():
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
@@ -152,11 +173,13 @@ class Consumer:
 
     def _finish(self) -> None:
         """Take the batches that are being stored to their end, for a bounded time; begin no others."""
+        for assigned in self._assigned.values():
+            assigned.epoch.close()
         storing = [one.storing.range for one in self._assigned.values() if one.storing]
         _log.info("stopping", batches_being_stored=len(storing))
         deadline = self._runtime.monotonic() + self._settings.stop_seconds_max
         while not all(range.done() for range in storing) and self._runtime.monotonic() < deadline:
-            # Not for messages: commits are sent and answered while polling.
+            # Not for messages: the group expects us to poll.
             self._group.poll(1, POLL_SECONDS)
         self._settle()
 
@@ -211,10 +234,14 @@ class Consumer:
         """Take the largest batch as it is when memory is full of batches of which none is ready."""
         if not self._turns.crowded or any(assigned.under_way for assigned in self._assigned.values()):
             return
-        collectors = [(one.collector.held_bytes, one) for one in self._assigned.values() if one.collector]
-        _, fullest = max(collectors, key=itemgetter(0))
-        if fullest.collector is not None and not fullest.collector.is_replaying:
-            self._judge_next(fullest, fullest.collector, now_seconds)
+        able = [
+            (one.collector.held_bytes, one, one.collector)
+            for one in self._assigned.values()
+            if one.collector is not None and one.collector.offsets and not one.collector.is_replaying
+        ]
+        if able:
+            _, fullest, collector = max(able, key=itemgetter(0))
+            self._judge_next(fullest, collector, now_seconds)
 
     def _judge_next(self, assigned: Assigned, collector: Collector, now_seconds: float) -> None:
         batch = collector.take(now_seconds)

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 
-@dataclass(frozen=True, slots=True)
 class EngineClock:
-    """What ClickHouse's clock showed at a moment of ours; neither clock has to be right.
+    """What ClickHouse's clock shows at moments of our monotonic clock. Neither has to be right.
 
-    Attributes:
-        engine_time: what it showed.
-        seconds: our monotonic clock, at or after that moment.
+    `read` has to be called first, and again when deadlines turn out to be over before their time: a clock
+    was set, or this process stood still while it waited for the answer.
+
+    Args:
+        ask: returns what ClickHouse's clock shows now.
+        monotonic: our clock, in seconds.
     """
 
-    engine_time: datetime
-    seconds: float
+    def __init__(self, ask: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+        self._ask = ask
+        self._monotonic = monotonic
+        self._shown = datetime.min
+        self._seconds = 0.0
 
-    @classmethod
-    def read(cls, ask: Callable[[], datetime], monotonic: Callable[[], float]) -> EngineClock:
-        """Ask ClickHouse; raises what `ask` raises."""
-        engine_time = ask()
-        return cls(engine_time, monotonic())
+    def read(self) -> None:
+        """Ask ClickHouse; raises what asking raises."""
+        shown = self._ask()
+        # Taken after the answer: a moment too late, so `at` shows rather less than ClickHouse's clock.
+        self._shown, self._seconds = shown, self._monotonic()
 
     def at(self, seconds: float) -> datetime:
         """Return what ClickHouse's clock shows at a moment of our monotonic clock, or a little less."""
-        return self.engine_time + timedelta(seconds=seconds - self.seconds)
+        return self._shown + timedelta(seconds=seconds - self._seconds)
+
+    def now(self) -> datetime:
+        """Return what ClickHouse's clock shows now, or a little less."""
+        return self.at(self._monotonic())

@@ -7,7 +7,6 @@ read while others move, and no member starts on a partition before the other one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from operator import methodcaller
@@ -15,18 +14,16 @@ from typing import Any, Final, cast
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from auditlog_consumer.commits import Commits
 from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.messages import KafkaMessage, Messages
 from auditlog_consumer.settings import ConsumerSettings
-from auditlog_schemas.errors import AuditError, BrokerUnavailable, TransientError
+from auditlog_schemas.errors import TransientError
 
 REQUEST_SECONDS_MAX: Final = 10.0
 
@@ -64,10 +61,6 @@ class GroupMember:
 
     def __init__(self, settings: ConsumerSettings) -> None:
         self._topic = settings.topic
-        self._group = settings.group
-        self._admin = AdminClient(
-            {**settings.kafka_config, "bootstrap.servers": settings.kafka, "log_level": 2}
-        )
         self._reading: set[int] = set()
         self._commits = Commits()
         self._consumer = Consumer(
@@ -85,15 +78,36 @@ class GroupMember:
                 "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
                 "fetch.wait.max.ms": 100,
                 # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
-                "queued.max.messages.kbytes": int(__import__("os").environ.get("XQ", 32)) * 1024,
+                "queued.max.messages.kbytes": 32 * 1024,
                 "fetch.queue.backoff.ms": 10,
                 "on_commit": self._commits.answer,
                 "log_level": 2,
             }
         )
+        # Asks for committed offsets, and is no member since it never subscribes. The member would never
+        # answer while nothing of the topic is assigned; an AdminClient does not get over a broker's restart
+        # (librdkafka #4605).
+        self._observer = Consumer(
+            {
+                **settings.kafka_config,
+                "bootstrap.servers": settings.kafka,
+                "group.id": settings.group,
+                "enable.auto.commit": False,
+                "log_level": 2,
+            }
+        )
 
-    def join(self, on_assigned: Callable[[list[int]], None], on_revoked: Callable[[list[int]], None]) -> None:
-        """Join the group. The callbacks run inside `poll`; when they return, the change has happened."""
+    def join(
+        self,
+        on_assigned: Callable[[list[int]], None],
+        on_revoked: Callable[[list[int]], None],
+        on_lost: Callable[[list[int]], None],
+    ) -> None:
+        """Join the group. The callbacks run inside `poll`; when they return, the change has happened.
+
+        Partitions that are revoked stay ours until the callback returns; those that are lost may belong to
+        somebody else already.
+        """
 
         def assigned(consumer: Any, given: list[TopicPartition]) -> None:
             # Nothing is read before its start is known. A placeholder position would not do: librdkafka may
@@ -101,12 +115,17 @@ class GroupMember:
             consumer.incremental_assign([])
             on_assigned([tp.partition for tp in given])
 
-        def revoked(consumer: Any, taken: list[TopicPartition]) -> None:
-            on_revoked([tp.partition for tp in taken])
-            consumer.incremental_unassign([tp for tp in taken if tp.partition in self._reading])
-            self._reading -= {tp.partition for tp in taken}
+        def taken(tell: Callable[[list[int]], None]) -> Callable[[Any, list[TopicPartition]], None]:
+            def take(consumer: Any, partitions: list[TopicPartition]) -> None:
+                tell([tp.partition for tp in partitions])
+                consumer.incremental_unassign([tp for tp in partitions if tp.partition in self._reading])
+                self._reading -= {tp.partition for tp in partitions}
 
-        self._consumer.subscribe([self._topic], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+            return take
+
+        self._consumer.subscribe(
+            [self._topic], on_assign=assigned, on_revoke=taken(on_revoked), on_lost=taken(on_lost)
+        )
 
     def poll(self, messages_max: int, seconds: float) -> Polled:
         """Return what arrives within `seconds`, sooner when there are `messages_max` messages.
@@ -191,13 +210,8 @@ class GroupMember:
         Raises:
             BrokerUnavailable, ConfigError, TerminalError: as in `announce`.
         """
-        # Not by the consumer's own `committed`, which never returns while nothing of the topic is assigned.
-        asked = ConsumerGroupTopicPartitions(self._group, self._named([partition]))
         try:
-            answers = self._admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_SECONDS_MAX)
-            [found] = answers[self._group].result(REQUEST_SECONDS_MAX + 5).topic_partitions
-        except TimeoutError as error:
-            raise BrokerUnavailable("Kafka, reading the committed offset: no answer") from error
+            [found] = self._observer.committed(self._named([partition]), timeout=REQUEST_SECONDS_MAX)
         except KafkaException as error:
             raise translate(error.args[0], "reading the committed offset") from error
         if found.error is not None:
@@ -205,12 +219,11 @@ class GroupMember:
         return None if found.offset < 0 else (found.offset, found.metadata or "")
 
     def commit(self, partition: int, next_offset: int) -> None:
-        """Tell Kafka how far we are, and that nothing is announced any more.
+        """Have Kafka told, by a `poll` to come, how far we are and that nothing is announced any more.
 
         Nothing depends on it: the ledger is the truth, and an intent that lies before it is ignored.
         """
-        with suppress(AuditError):
-            self._commits.ask(partition, next_offset, "")
+        self._commits.leave(partition, next_offset, "")
 
     def release(self, partitions: Iterable[int]) -> None:
         """Let go of threads that wait for a commit of these partitions: they get BrokerUnavailable."""
@@ -220,6 +233,7 @@ class GroupMember:
         """Leave the group."""
         self._commits.close()
         self._consumer.close()
+        self._observer.close()
 
     def _named(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in partitions]

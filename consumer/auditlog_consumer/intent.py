@@ -21,12 +21,14 @@ class Intent:
         topic_id: of the topic's incarnation that the offsets belong to.
         first, last: the range, both ends included.
         window: over how many offsets before `first` duplicates were looked for.
+        deadline_millis: until when the insert may begin, by ClickHouse's clock, since 1970-01-01 UTC.
     """
 
     topic_id: UUID
     first: int
     last: int
     window: int
+    deadline_millis: int
 
     def to_metadata(self) -> str:
         """Return the commit's metadata: JSON of at most 200 bytes; Kafka allows 4,095."""
@@ -35,6 +37,7 @@ class Intent:
             "first": self.first,
             "last": self.last,
             "window": self.window,
+            "deadline_millis": self.deadline_millis,
         }
         return json.dumps(fields, separators=(",", ":"))
 
@@ -43,10 +46,11 @@ class Intent:
         """Return the intent that a commit's metadata holds; None when somebody else wrote it."""
         try:
             found: Any = json.loads(metadata)
-            intent = cls(UUID(found["topic_id"]), found["first"], found["last"], found["window"])
+            names = ("first", "last", "window", "deadline_millis")
+            intent = cls(UUID(found["topic_id"]), *(found[name] for name in names))
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
-        numbers = (intent.first, intent.last, intent.window)
-        if not all(type(number) is int for number in numbers):
+        numbers = (intent.first, intent.last, intent.window, intent.deadline_millis)
+        if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
             return None
-        return intent if 0 <= intent.first <= intent.last and 0 <= intent.window <= WINDOW_MAX else None
+        return intent if intent.first <= intent.last and intent.window <= WINDOW_MAX else None

@@ -35,6 +35,7 @@ class Epoch:
 
     def __init__(self, ended: Flag) -> None:
         self._ended = ended
+        self._closed = False
 
     @property
     def alive(self) -> bool:
@@ -44,6 +45,16 @@ class Epoch:
     def end(self) -> None:
         """Let every later `require` and `pause` raise."""
         self._ended.set()
+
+    def close(self) -> None:
+        """Let nothing new be announced; what is announced already may be taken to its end."""
+        self._closed = True
+
+    def require_open(self) -> None:
+        """Raise EpochEnded unless the epoch is alive and not closed."""
+        self.require()
+        if self._closed:
+            raise EpochEnded
 
     def require(self) -> None:
         """Raise EpochEnded unless the epoch is alive."""

@@ -72,8 +72,8 @@ def _ids(column: pa.Array[Any]) -> npt.NDArray[np.void]:
     """Return UUIDs of 16 bytes each as values that compare as a whole."""
     fixed = column.cast(pa.binary(16))
     data: Any = fixed.buffers()[1]
-    ids: npt.NDArray[np.void] = np.frombuffer(data, "V16")
-    return ids[fixed.offset : fixed.offset + len(fixed)]
+    ids: npt.NDArray[np.void] = np.frombuffer(data, "V16", fixed.offset + len(fixed))
+    return ids[fixed.offset :]
 
 
 def _contradiction(offset: int, what: str) -> TerminalError:

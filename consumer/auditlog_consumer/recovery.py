@@ -84,8 +84,12 @@ class Recovery:
         ask("checking the identity", self._require_same_topic)
         furthest = ask("reading the ledger", self._furthest)
         low, high = ask("asking Kafka for the ends", self._ends)
-        intent = ask("asking for what was announced", partial(self._intent, furthest=furthest))
-        offset = furthest.next_offset if furthest else intent.first if intent else low
+        known = furthest.next_offset if furthest else low
+        intent = ask("asking for what was announced", partial(self._intent, known=known))
+        if furthest is None and intent is not None:
+            # It may show that retention has passed a beginning that was never recorded; never skip messages.
+            known = min(known, intent.first)
+        offset = known
         known_until = ask("looking for rows beyond the ledger", partial(self._stored_until, first=offset))
         if intent is not None:
             known_until = max(known_until, intent.last + 1)
@@ -95,16 +99,20 @@ class Recovery:
                 "stored: Kafka lost acknowledged messages or was restored from a backup; "
                 "see docs/operations.md, 'log behind ledger'"
             )
+        clock = EngineClock(self._writer.engine_now, self._runtime.monotonic)
+        ask("reading ClickHouse's clock on behalf", lambda _: clock.read())
+        if intent is not None:
+            self._outlast(intent, clock, epoch)
         if low > offset:
             ask("recording a loss", partial(self._record_loss, first=offset, next_offset=low))
-            offset, intent = low, None
-        clock = ask("reading ClickHouse's clock on behalf", lambda _: self._clock())
+            offset = low
+        replay = intent if intent is not None and intent.first == offset else None
         size = max(self._settings.window_offsets, intent.window if intent else 0)
         window = Window(size)
         for first in range(max(0, offset - size), offset, WINDOW_PAGE_OFFSETS):
             last = min(first + WINDOW_PAGE_OFFSETS, offset) - 1
             ask("filling the window", partial(self._fill, window=window, first=first, last=last))
-        return Start(offset, intent, known_until, window, clock)
+        return Start(offset, replay, known_until, window, clock)
 
     def _require_same_topic(self, partition: Partition) -> None:
         found = self._kafka.find(partition.topic)
@@ -134,13 +142,13 @@ class Recovery:
         highest = self._stored.highest_offset(partition.topic_id, partition.number, first)
         return first if highest is None else highest + 1
 
-    def _intent(self, partition: Partition, furthest: Range | None) -> Intent | None:
+    def _intent(self, partition: Partition, known: int) -> Intent | None:
         """Return what was announced and is not recorded yet; tell of a committed offset beyond the ledger."""
         committed = self._group.announced(partition.number)
         if committed is None:
             return None
         offset, metadata = committed
-        if offset > (furthest.next_offset if furthest else offset):
+        if offset > known:
             _log.error(
                 "Kafka's committed offset is beyond the ledger; starting from the ledger",
                 partition=str(partition),
@@ -149,7 +157,19 @@ class Recovery:
         intent = Intent.from_metadata(metadata) if metadata else None
         if intent is None or intent.topic_id != partition.topic_id:
             return None
-        return intent if furthest is None or intent.first == furthest.next_offset else None
+        return intent if intent.last >= known else None
+
+    def _outlast(self, intent: Intent, clock: EngineClock, epoch: Epoch) -> None:
+        """Wait until the announced insert has either become visible or cannot begin any more.
+
+        After a crash that is long over: Kafka gave us the partition only when the last owner's session had
+        ended. It takes a while when the last owner left in good order but for an insert without an answer.
+        """
+        over = intent.deadline_millis / 1000 + self._settings.insert_seconds_max
+        left = min(over - clock.now().timestamp(), self._settings.session_timeout_seconds)
+        if left > 0:
+            _log.info("waiting until an announced insert is over", seconds=round(left, 1))
+            epoch.pause(left)
 
     def _record_loss(self, partition: Partition, first: int, next_offset: int) -> None:
         _log.error(
@@ -175,9 +195,6 @@ class Recovery:
             kind="lost",
         )
         self._ledger.append(lost)
-
-    def _clock(self) -> EngineClock:
-        return EngineClock.read(self._writer.engine_now, self._runtime.monotonic)
 
     def _fill(self, partition: Partition, window: Window, first: int, last: int) -> None:
         rows = self._stored.recent_ids(partition.topic_id, partition.number, first, last).combine_chunks()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
+import pyarrow as pa
 import structlog
 
 from auditlog_consumer.dead_letters import DeadLetterSink
@@ -21,9 +22,10 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
 from auditlog_consumer.window import keys_of
 from auditlog_schemas.errors import TerminalError
+from auditlog_schemas.record import micros_of
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
-from auditlog_storage.writer import EventWriter
+from auditlog_storage.writer import EventWriter, InsertTooLate
 
 TOKEN_STEPS: Final = 4
 """Tokens r0 to r3: a token that ClickHouse took without storing anything is never tried again."""
@@ -38,7 +40,7 @@ class Announcer(Protocol):
         """Commit an offset with metadata; raises BrokerUnavailable unless the coordinator has both."""
 
     def commit(self, partition: int, next_offset: int) -> None:
-        """Commit an offset if that is possible."""
+        """Have an offset committed soon, if that is possible."""
 
 
 class BatchStore:
@@ -131,9 +133,7 @@ class _Insertion:
         self._epoch = epoch
         self._clock = start.clock
         verdicts = batch.verdicts
-        self._intent = Intent(
-            verdicts.partition.topic_id, verdicts.first_offset, verdicts.last_offset, within
-        )
+        self._first, self._last, self._within = verdicts.first_offset, verdicts.last_offset, within
         self._token_step = 0
         # Beyond what recovery found stored or announced nobody has inserted anything, until we try.
         self._maybe_stored = verdicts.first_offset < start.stored_until
@@ -145,13 +145,9 @@ class _Insertion:
             TransientError: try again: nothing that happened so far makes that wrong.
             EpochEnded, TerminalError: as in `BatchStore.store`.
         """
-        store, batch = self._store, self._batch
-        announced_seconds = store.runtime.monotonic()
-        at = batch.verdicts.partition
-        store.announcer.announce(at.number, self._intent.first, self._intent.to_metadata())
-        # Counted from before the announcement: Kafka keeps the partition ours for a session from there on.
-        lasts = timedelta(seconds=store.settings.insert_seconds_max)
-        deadline = self._clock.at(announced_seconds) + lasts
+        self._epoch.require_open()
+        deadline = self._announce()
+        batch = self._batch
         back = self._read_back() if self._maybe_stored else ReadBack.of_nothing(batch.rows)
         self._maybe_stored = True
         while back.missing.num_rows:
@@ -162,7 +158,7 @@ class _Insertion:
                     "see docs/operations.md, 'acknowledged but not stored'"
                 )
             self._epoch.require()
-            store.writer.insert(back.missing, self._token(), deadline)
+            self._insert(back.missing, deadline)
             back = self._read_back()
             if back.missing.num_rows:
                 # Only now, after a success: after an error the same token may still come to store its rows.
@@ -174,11 +170,36 @@ class _Insertion:
                 self._token_step += 1
         return back
 
+    def _announce(self) -> datetime:
+        """Announce the range; return until when its insert may begin, by ClickHouse's clock."""
+        store, at = self._store, self._batch.verdicts.partition
+        # Counted from before the announcement: Kafka keeps the partition ours for a session from there on.
+        deadline = self._clock.now() + timedelta(seconds=store.settings.insert_seconds_max)
+        millis = micros_of(deadline) // 1000
+        intent = Intent(at.topic_id, self._first, self._last, self._within, millis)
+        store.announcer.announce(at.number, self._first, intent.to_metadata())
+        return deadline
+
+    def _insert(self, rows: pa.RecordBatch, deadline: datetime) -> None:
+        try:
+            self._store.writer.insert(rows, self._token(), deadline)
+        except InsertTooLate:
+            self._clock.read()
+            raise
+
     def _token(self) -> str:
-        at, intent = self._batch.verdicts.partition, self._intent
-        return f"{at.topic_id}/{at.number}/{intent.first}-{intent.last}/r{self._token_step}"
+        at = self._batch.verdicts.partition
+        return f"{at.topic_id}/{at.number}/{self._first}-{self._last}/r{self._token_step}"
 
     def _read_back(self) -> ReadBack:
-        at, intent = self._batch.verdicts.partition, self._intent
-        stored = self._store.stored.offsets(at.topic_id, at.number, intent.first, intent.last)
-        return read_back(self._batch.rows, self._batch.dropped_offsets, stored)
+        at = self._batch.verdicts.partition
+        stored = self._store.stored.offsets(at.topic_id, at.number, self._first, self._last)
+        back = read_back(self._batch.rows, self._batch.dropped_offsets, stored)
+        if back.twice:
+            _log.error(
+                "stored twice; `auditlog repair` removes the second row",
+                partition=str(at),
+                offsets=len(back.twice),
+                first_of_them=back.twice[0],
+            )
+        return back

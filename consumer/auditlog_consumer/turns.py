@@ -10,7 +10,9 @@ from auditlog_consumer.assignment import Assigned
 from auditlog_consumer.batch import Collector
 
 ROOM_AGAIN: Final = 0.9
-"""Reading goes on when less than this part of the memory is in use: a pause throws away what was fetched."""
+"""Messages are taken again when less than this part of the memory is in use."""
+CROWDED_SECONDS_MAX: Final = 3.0
+"""A turn goes on so long without room: a pause throws away what was fetched and takes a second to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class Turns:
     the end of the partition, or after a time, whatever comes first. Those with a backlog wait in a queue, so
     all of them are read.
 
+    Attributes:
+        crowded: the memory is in use: nothing more should be taken from Kafka's client.
+
     Args:
         bytes_max: memory for messages that are not stored yet, of all partitions together.
         turns_max: how many partitions with a backlog are read at once.
@@ -40,6 +45,7 @@ class Turns:
         self._turns: dict[int, _Turn] = {}
         self._queue: list[int] = []
         self.crowded = False
+        self._crowded_seconds = 0.0
 
     def holds(self, partition: int) -> bool:
         """Tell whether it is this partition's turn."""
@@ -52,16 +58,20 @@ class Turns:
             assigned: partitions by number; those that have no collector yet count for nothing.
         """
         started = {number: one.collector for number, one in assigned.items() if one.collector is not None}
-        self._notice_room(sum(one.held_bytes for one in assigned.values()))
+        self._notice_room(sum(one.held_bytes for one in assigned.values()), now_seconds)
         small_bytes = self._bytes_max // (2 * max(len(started), 1))
         behind = {number: one for number, one in started.items() if one.is_behind(now_seconds, small_bytes)}
         self._end_turns(behind, now_seconds)
         self._give_turns(behind, now_seconds)
-        reading = {number for number in self._turns if not self.crowded or behind[number].is_replaying}
+        crowded_long = self.crowded and now_seconds - self._crowded_seconds > CROWDED_SECONDS_MAX
+        reading = {number for number in self._turns if not crowded_long or behind[number].is_replaying}
         return reading | (started.keys() - behind.keys())
 
-    def _notice_room(self, held_bytes: int) -> None:
-        self.crowded = held_bytes >= self._bytes_max * (ROOM_AGAIN if self.crowded else 1)
+    def _notice_room(self, held_bytes: int, now_seconds: float) -> None:
+        crowded = held_bytes >= self._bytes_max * (ROOM_AGAIN if self.crowded else 1)
+        if crowded and not self.crowded:
+            self._crowded_seconds = now_seconds
+        self.crowded = crowded
 
     def _end_turns(self, behind: Mapping[int, Collector], now_seconds: float) -> None:
         for number, turn in list(self._turns.items()):

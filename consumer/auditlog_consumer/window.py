@@ -45,7 +45,8 @@ def keys_of(account_ids: Any, event_ids: Any) -> Keys:
     by_account = np.frombuffer(hashes, np.uint64).reshape(-1, 2)
     fixed = event_ids.cast(pa.binary(16))
     data: Any = fixed.buffers()[1]
-    ids = np.frombuffer(data, np.uint64).reshape(-1, 2)[fixed.offset : fixed.offset + len(fixed)]
+    # An empty array may own a few bytes that are no whole key.
+    ids = np.frombuffer(data, np.uint64, 2 * (fixed.offset + len(fixed))).reshape(-1, 2)[fixed.offset :]
     keys: Keys = ids ^ by_account[accounts.indices.to_numpy()]
     return keys
 

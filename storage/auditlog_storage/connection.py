@@ -210,11 +210,23 @@ class Connection:
 
 
 def _arrow_stream(batch: pa.RecordBatch, compression: Literal["none", "lz4", "zstd"]) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=None if compression == "none" else compression)
+    # Written to nowhere first: a stream that grows by doubling takes up to twice the memory, copied over and
+    # over. With compression that would be the dearer way.
+    if compression == "none":
+        counter = pa.MockOutputStream()
+        _write_stream(counter, batch, options)
+        whole = pa.allocate_buffer(counter.size())
+        _write_stream(pa.FixedSizeBufferWriter(whole), batch, options)
+        return whole
+    sink = pa.BufferOutputStream()
+    _write_stream(sink, batch, options)
+    return sink.getvalue()
+
+
+def _write_stream(sink: pa.NativeFile, batch: pa.RecordBatch, options: pa.ipc.IpcWriteOptions) -> None:
     with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
-    return sink.getvalue()
 
 
 def _plain_uuids(table: pa.Table) -> pa.Table:

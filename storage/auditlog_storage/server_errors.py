@@ -28,6 +28,8 @@ RETRY: Final[dict[int, tuple[str, str]]] = {
     203: ("NO_FREE_CONNECTION", _OVERLOADED),
     209: ("SOCKET_TIMEOUT", _NETWORK),
     210: ("NETWORK_ERROR", _NETWORK),
+    # clickhouse-connect re-sends a query by itself when the connection closes, and the first one still runs.
+    216: ("QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING", "an earlier copy of the query still runs"),
     225: ("NO_ZOOKEEPER", _REPLICA),
     236: ("ABORTED", _STOPPED),
     241: ("MEMORY_LIMIT_EXCEEDED", "it is out of memory, or the query over its limit"),
