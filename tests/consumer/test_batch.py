@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,23 +68,47 @@ def test_ready_by_bytes() -> None:
 
 
 def test_ready_by_age_of_the_oldest() -> None:
-    c = collector(age=1.0)
-    c.reach(2)
+    c = collector(rows=100, age=1.0)
     c.add(Messages.of([FakeMessage(0)]), 5.0)
     c.add(Messages.of([FakeMessage(1)]), 5.9)
+    c.reach(2, 5.9)
     assert not c.ready(5.99)
     assert c.ready(6.0)
 
 
 def test_a_backlog_is_ready_later() -> None:
-    c = collector(age=1.0)
+    c = collector(rows=100, age=1.0)
     c.add(Messages.of([FakeMessage(0), FakeMessage(1)]), 0.0)
     assert not c.ready(3.9)
     assert c.ready(4.0)
-    c.reach(2)
+    c.reach(2, 1.0)
     assert c.ready(1.0)
     c.add(Messages.of([FakeMessage(2)]), 1.0)
     assert not c.ready(1.0), "there is more than when the end was reached"
+
+
+def test_a_batch_that_waits_for_its_turn_has_no_age() -> None:
+    c = collector(rows=2, age=1.0)
+    c.add(Messages.of([FakeMessage(0)]), 0.0)
+    assert not c.ready(100.0, waits=True)
+    assert c.ready(100.0)
+    c.add(Messages.of([FakeMessage(1)]), 0.0)
+    assert c.ready(0.0, waits=True), "it is full"
+
+
+def test_at_the_end_a_large_part_is_enough() -> None:
+    c = collector(rows=40, age=1.0)
+    c.add(Messages.of([FakeMessage(at) for at in range(5)]), 0.0)
+    assert not c.ready(0.0)
+    c.reach(5, 0.0)
+    assert c.ready(0.0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 100])
+def test_nothing_collected_at_the_end_is_never_ready(rows: int) -> None:
+    c = collector(rows=rows, start=5)
+    c.reach(5, 0.0)
+    assert not c.ready(1e9)
 
 
 def test_a_batch_stands_for_every_offset_from_its_first() -> None:
@@ -92,7 +117,7 @@ def test_a_batch_stands_for_every_offset_from_its_first() -> None:
     batch = c.take(0)
     assert (batch.first_offset, batch.last_offset, batch.absent) == (10, 17, 5)
     assert c.next_offset == 18
-    assert len(c) == 0
+    assert c.offsets == 0
     assert c.value_bytes == 0
 
 
@@ -131,6 +156,84 @@ def test_a_tombstone_is_collected() -> None:
     assert c.take(0).messages.values == [None]
 
 
+def test_offsets_skipped_before_the_end_are_read_again_once() -> None:
+    """Aborted transactions at the very end: no message will ever follow them."""
+    c = collector(rows=100, start=10)
+    assert c.reach(10, 0.0) is None
+    assert c.reach(14, 0.0) == 10
+    assert c.offsets == 0
+    assert c.reach(14, 0.0) is None
+    assert c.offsets == 4
+    assert not c.ready(0.5)
+    assert c.ready(1.0)
+    batch = c.take(1.0)
+    assert (batch.first_offset, batch.last_offset, batch.absent, len(batch.messages)) == (10, 13, 4, 0)
+    assert c.next_offset == 14
+    assert not c.ready(1e9)
+
+
+def test_a_message_that_was_skipped_before_the_end_is_taken() -> None:
+    c = collector(start=10)
+    assert c.reach(12, 0.0) == 10
+    assert c.add(Messages.of([FakeMessage(10)]), 0.0) is None
+    assert c.reach(12, 0.0) == 11
+    assert c.reach(12, 0.0) is None
+    batch = c.take(0.0)
+    assert (batch.messages.offsets.tolist(), batch.last_offset) == ([10], 11)
+
+
+def test_a_partition_is_behind_until_its_end_was_reached() -> None:
+    c = collector(age=1.0)
+    assert c.is_behind(0.0, 1_000)
+    c.reach(0, 5.0)
+    assert not c.is_behind(6.0, 1_000)
+    assert c.is_behind(6.1, 1_000), "the end was not reached lately"
+    c.add(Messages.of([FakeMessage(0, b"x" * 900)]), 5.5)
+    assert c.is_behind(5.5, 1_000), "much has come since"
+
+
+class TestReplay:
+    @staticmethod
+    def replayer(last: int, start: int = 5) -> Collector:
+        return Collector(PARTITION, start, BatchLimits(2, 10, 0.0, 0.0), replay_last=last)
+
+    def test_no_limit_cuts_it(self) -> None:
+        c = self.replayer(9)
+        assert c.is_replaying
+        assert c.is_behind(0.0, 1_000)
+        c.add(Messages.of([FakeMessage(at, b"x" * 9) for at in range(5, 9)]), 0.0)
+        c.reach(9, 0.0)
+        assert not c.ready(1e9)
+        c.add(Messages.of([FakeMessage(9), FakeMessage(10), FakeMessage(11)]), 0.0)
+        assert c.ready(0.0, waits=True)
+        batch = c.take(0.0)
+        assert (batch.first_offset, batch.last_offset, batch.absent) == (5, 9, 0)
+        assert not c.is_replaying
+        assert c.take(0.0).messages.offsets.tolist() == [10, 11]
+
+    def test_its_last_offset_need_not_hold_a_message(self) -> None:
+        c = self.replayer(9)
+        read_all(c, [FakeMessage(5), FakeMessage(7), FakeMessage(12)])
+        batch = c.take(0.0)
+        assert (batch.first_offset, batch.last_offset, batch.absent) == (5, 9, 3)
+        rest = c.take(0.0)
+        assert (rest.first_offset, rest.last_offset, rest.absent) == (10, 12, 2)
+
+    def test_it_may_hold_no_message_at_all(self) -> None:
+        c = self.replayer(6)
+        assert c.reach(7, 0.0) == 5
+        assert not c.ready(1e9)
+        assert c.reach(7, 0.0) is None
+        batch = c.take(0.0)
+        assert (batch.first_offset, batch.last_offset, batch.absent) == (5, 6, 2)
+
+    def test_what_follows_it_among_the_absent_stays_collected(self) -> None:
+        c = self.replayer(6)
+        read_all(c, [FakeMessage(5), FakeMessage(10)])
+        assert c.take(0.0).last_offset == 6
+        assert (c.next_offset, c.offsets) == (7, 4)
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), min_size=1, max_size=60),
     st.integers(1, 20),
@@ -142,9 +245,9 @@ def test_batches_cover_every_offset_once(gaps: list[tuple[int, int]], rows: int,
     for gap, length in gaps:
         offset += gap
         messages.append(FakeMessage(offset, b"x" * length))
-    assert read_all(c, messages) == sum(gap > 1 for gap, _ in gaps)
+    assert read_all(c, messages) == any(gap > 1 for gap, _ in gaps), "all gaps at once"
     expected_first, seen = 0, 0
-    while len(c):
+    while c.offsets:
         batch = c.take(0)
         assert batch.first_offset == expected_first
         assert 1 <= len(batch.messages) <= rows
@@ -153,3 +256,41 @@ def test_batches_cover_every_offset_once(gaps: list[tuple[int, int]], rows: int,
         expected_first, seen = batch.last_offset + 1, seen + len(batch.messages)
     assert seen == len(messages)
     assert expected_first == offset + 1
+
+
+@given(
+    holes=st.lists(st.booleans(), min_size=1, max_size=40),
+    cuts=st.lists(st.integers(1, 9), min_size=1),
+    jump=st.integers(0, 8),
+    rows=st.integers(1, 12),
+    replay=st.integers(-1, 39),
+)
+def test_whatever_way_a_log_is_delivered_every_offset_is_covered(
+    holes: list[bool], cuts: list[int], jump: int, rows: int, replay: int
+) -> None:
+    """A log with holes, also at its end, in polls of any size, one of which begins too far on."""
+    replay_last = min(replay, len(holes) - 1) if replay >= 0 else None
+    c = Collector(PARTITION, 0, BatchLimits(rows, 1_000, 0.0, 0.0), replay_last)
+    log = [FakeMessage(at) for at, hole in enumerate(holes) if not hole]
+    seen: list[int] = []
+    covered, at, polls = 0, 0, 0
+    while covered < len(holes):
+        assert polls < 400, "it stands still"
+        count = cuts[polls % len(cuts)]
+        begin = at + 2 if polls == jump else at
+        coming = [message for message in log if message.at >= begin][:count]
+        again = c.add(Messages.of(coming), 0.0)
+        at = coming[-1].at + 1 if coming else at
+        if again is None and not [message for message in log if message.at >= at]:
+            again = c.reach(len(holes), 0.0)
+        at = at if again is None else again
+        while c.ready(1.0) and c.offsets:
+            batch = c.take(1.0)
+            assert batch.first_offset == covered
+            if covered == 0 and replay_last is not None:
+                assert batch.last_offset == replay_last
+            covered = batch.last_offset + 1
+            seen += batch.messages.offsets.tolist()
+        polls += 1
+    assert covered == len(holes)
+    assert seen == [message.at for message in log]

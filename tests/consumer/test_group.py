@@ -20,7 +20,7 @@ def read_while_writing(kafka: str, topic: str, start: int, messages: int) -> dic
     settings = ConsumerSettings.load(kafka=kafka, topic=topic, group=f"{topic}-{start}")
     member, given = GroupMember(settings), list[int]()
     found: dict[int, list[int]] = {}
-    member.join(given.extend, lambda _: None)
+    member.join(given.extend, lambda _: None, lambda _: None)
     deadline = time.monotonic() + 30
     try:
         while sum(map(len, found.values())) < messages:
@@ -67,7 +67,7 @@ def test_a_paused_partition_is_read_after_another_start(kafka_bootstrap: str) ->
         GroupMember(ConsumerSettings.load(kafka=kafka_bootstrap, topic=topic, group=topic)),
         list[int](),
     )
-    member.join(given.extend, lambda _: None)
+    member.join(given.extend, lambda _: None, lambda _: None)
     try:
         deadline = time.monotonic() + 30
         while not given:

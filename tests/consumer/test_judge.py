@@ -52,7 +52,7 @@ def judge() -> Judge:
 def batch_of(values: list[bytes | None]) -> Batch:
     now = int(time.time() * 1000)
     messages = [Received(100 + i, value, now) for i, value in enumerate(values)]
-    return Batch(PARTITION, 100, Messages.of(messages))
+    return Batch(PARTITION, 100, 99 + len(values), Messages.of(messages))
 
 
 @pytest.mark.parametrize("bad", bad_messages(), ids=lambda bad: bad.name)
