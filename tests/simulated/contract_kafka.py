@@ -84,7 +84,7 @@ class Stage:
             played.given -= set(partitions)
             self.told.extend(f"{name} loses {partition}" for partition in sorted(partitions))
 
-        member.join(assigned, revoked)
+        member.join(assigned, revoked, revoked)
         self.players.append(played)
         return played
 

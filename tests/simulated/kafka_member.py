@@ -43,7 +43,7 @@ class SimGroupMember:
         self._network = network
         self._process = process
         self._member: Member | None = None
-        self._told: tuple[Told, Told] | None = None
+        self._told: tuple[Told, Told, Told] | None = None
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
         self._end_told: dict[int, int] = {}
@@ -53,9 +53,9 @@ class SimGroupMember:
         self._sent: dict[int, _Wish] = {}
         self._left_out: set[tuple[int, int]] = set()
 
-    def join(self, on_assigned: Told, on_revoked: Told) -> None:
+    def join(self, on_assigned: Told, on_revoked: Told, on_lost: Told) -> None:
         """Join the group; the callbacks run inside `poll`."""
-        self._told = (on_assigned, on_revoked)
+        self._told = (on_assigned, on_revoked, on_lost)
         self._member = self._kafka.join(self._process)
 
     def poll(self, messages_max: int, seconds: float) -> Polled:
@@ -95,10 +95,17 @@ class SimGroupMember:
         self._paused -= set(partitions)
 
     def announce(self, partition: int, next_offset: int, metadata: str) -> None:
-        """Commit an offset with metadata."""
-        self._commit(
-            f"announce {partition}/{next_offset} {_short(metadata)}", partition, next_offset, metadata
-        )
+        """Commit an offset with metadata: leave a wish for the polling thread, and wait for its answer."""
+        what = f"announce {partition}/{next_offset} {_short(metadata)}"
+        self._network.step(self._process, what)
+        wish = _Wish(what, partition, next_offset, metadata)
+        self._wishes.append(wish)
+        self._process.notify()
+        if not self._process.wait(lambda: bool(wish.answers), COMMIT_SECONDS_MAX):
+            self._wishes = [other for other in self._wishes if other is not wish]
+            raise BrokerUnavailable("Kafka did not answer a commit in time")
+        if wish.answers[0] is not None:
+            raise wish.answers[0]
 
     def announced(self, partition: int) -> tuple[int, str] | None:
         """Return the committed offset and its metadata."""
@@ -111,11 +118,10 @@ class SimGroupMember:
         return cast("tuple[int, str] | None", found)
 
     def commit(self, partition: int, next_offset: int) -> None:
-        """Commit an offset without metadata, if that is possible."""
-        try:
-            self._commit(f"commit {partition}/{next_offset}", partition, next_offset, "")
-        except BrokerUnavailable:
-            return
+        """Have an offset committed without metadata, by a poll to come."""
+        self._network.step(self._process, f"commit {partition}/{next_offset}")
+        self._wishes.append(_Wish(f"commit {partition}/{next_offset}", partition, next_offset, ""))
+        self._process.notify()
 
     def close(self) -> None:
         """Leave the group."""
@@ -130,18 +136,6 @@ class SimGroupMember:
                 wish.answers.append(BrokerUnavailable("the partition was taken away"))
         self._wishes = [wish for wish in self._wishes if wish.partition not in partitions]
         self._process.notify()
-
-    def _commit(self, what: str, partition: int, next_offset: int, metadata: str) -> None:
-        """Leave a wish for the polling thread, and wait for Kafka's answer."""
-        self._network.step(self._process, what)
-        wish = _Wish(what, partition, next_offset, metadata)
-        self._wishes.append(wish)
-        self._process.notify()
-        if not self._process.wait(lambda: bool(wish.answers), COMMIT_SECONDS_MAX):
-            self._wishes = [other for other in self._wishes if other is not wish]
-            raise BrokerUnavailable("Kafka did not answer a commit in time")
-        if wish.answers[0] is not None:
-            raise wish.answers[0]
 
     def _send_wishes(self) -> None:
         """Send the commits that threads wait for, one at a time for each partition."""
@@ -189,9 +183,9 @@ class SimGroupMember:
         member = self._member
         assert member is not None, "a poll before `join`"
         assert self._told is not None
-        on_assigned, on_revoked = self._told
+        on_assigned, on_revoked, on_lost = self._told
         if not member.alive:
-            self._let_go(on_revoked, set(member.given - member.to_assign))
+            self._let_go(on_lost, set(member.given - member.to_assign))
             self._member = self._kafka.join(self._process)
         elif member.to_revoke:
             taken = set(member.to_revoke)
@@ -202,9 +196,9 @@ class SimGroupMember:
             given, member.to_assign = sorted(member.to_assign), set()
             on_assigned(given)
 
-    def _let_go(self, on_revoked: Told, partitions: set[int]) -> None:
+    def _let_go(self, tell: Told, partitions: set[int]) -> None:
         if partitions:
-            on_revoked(sorted(partitions))
+            tell(sorted(partitions))
         for partition in partitions:
             self._positions.pop(partition, None)
 
