@@ -99,7 +99,9 @@ class LagCollector(Collector):
                 labels=["partition"],
             ),
             GaugeMetricFamily(
-                f"{metrics.PREFIX}lag_offsets", "Offsets that the ledger does not cover yet.", labels=["partition"]
+                f"{metrics.PREFIX}lag_offsets",
+                "Offsets that the ledger does not cover yet.",
+                labels=["partition"],
             ),
             GaugeMetricFamily(
                 f"{metrics.PREFIX}ends_timestamp_seconds", "When Kafka last told its ends.", labels=[]
@@ -118,10 +120,14 @@ class _Handler(MetricsHandler):
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, family: socket.AddressFamily, address: tuple[str, int]) -> None:
+        self.address_family = family
+        super().__init__(address, _Handler)
+
     def server_bind(self) -> None:
         # Not HTTPServer's own, which asks the DNS for a name that nobody needs.
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[0], self.server_address[1]
+        self.server_port = self.socket.getsockname()[1]
 
 
 @contextmanager
@@ -156,12 +162,10 @@ def serving_metrics(settings: ConsumerSettings, host: str, port: int) -> Iterato
 
 def _listen(host: str, port: int) -> _Server:
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        kind = type("_Server", (_Server,), {"address_family": family})
-        server: _Server = kind(address[:2], _Handler)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return _Server(family, (str(address[0]), port))
     except OSError as error:
         raise ConfigError(
             f"AUDITLOG_METRICS_HOST, AUDITLOG_METRICS_PORT: metrics cannot be served at {host}:{port}: "
             f"{error.strerror or error}"
         ) from error
-    return server
