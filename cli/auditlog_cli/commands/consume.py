@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -14,10 +15,29 @@ from auditlog_cli.options import DEFAULT_DATA_DIR, DataDir
 
 def consume(
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines.")] = False,
+    metrics_port: Annotated[
+        int,
+        typer.Option(
+            "--metrics-port",
+            envvar="AUDITLOG_METRICS_PORT",
+            min=0,
+            max=65_535,
+            help="Serve Prometheus metrics at this port, see docs/monitoring.md; 0 serves none.",
+        ),
+    ] = 0,
+    metrics_host: Annotated[
+        str,
+        typer.Option(
+            "--metrics-host",
+            envvar="AUDITLOG_METRICS_HOST",
+            help="The address to serve them at; whoever reaches it can read them.",
+        ),
+    ] = "127.0.0.1",
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Consume: Kafka to ClickHouse, until SIGTERM or Ctrl-C. Run as many as there are partitions."""
     from auditlog_cli.logs import configure_logs
+    from auditlog_consumer.metrics_server import serving_metrics
     from auditlog_consumer.process_memory import keep_memory
     from auditlog_consumer.service import consume as run
 
@@ -26,5 +46,9 @@ def consume(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with connect(data_dir) as connection:
-        run(consumer_settings(data_dir), connection, stop)
+    settings = consumer_settings(data_dir)
+    with ExitStack() as inside:
+        connection = inside.enter_context(connect(data_dir))
+        if metrics_port:
+            inside.enter_context(serving_metrics(settings, metrics_host, metrics_port))
+        run(settings, connection, stop)
