@@ -10,20 +10,20 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import count, islice
 from typing import Final
 
 from checked import run_check
 from confluent_kafka import Producer
 from consumer_run import LogLines, product
-from event_load import POOL_EVENTS, STEP_MICROS, load_topic, ordinary_pool
+from event_load import POOL_EVENTS, STEP_MICROS, ordinary_pool
 from harness import Bench
 from process_tree import command_pids
+from resident_memory import ResidentMemory
 from servers import Servers
 
 from auditlog_local.child import Child
@@ -37,84 +37,77 @@ WARM_EVENTS: Final = 200_000
 OUTAGE_SECONDS: Final = 1_800.0
 QUICK_OUTAGE_SECONDS: Final = 30.0
 READY_SECONDS_MAX: Final = 60.0
-CATCH_UP_SECONDS_MAX: Final = 900.0
+QUIET_SECONDS_MAX: Final = 60.0
 RSS_MEGABYTES_MAX: Final = 700
 GROWTH_MAX: Final = 0.05
 _PIECE_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.2
 
 
-class Memory:
-    """Looks at a process's resident memory in a thread of its own; `samples` are (monotonic time, bytes)."""
+class Publisher:
+    """Publishes ordinary events that all differ; counts them."""
 
-    def __init__(self, child: Child) -> None:
-        self.samples: list[tuple[float, int]] = []
-        self._child = child
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
+    def __init__(self, kafka: str, topic: str) -> None:
+        self.published = 0
+        self._topic = topic
+        self._messages = self._endless()
+        self._producer = Producer(
+            {
+                "bootstrap.servers": kafka,
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 20,
+                "queue.buffering.max.messages": 2 * POOL_EVENTS,
+            }
+        )
 
-    def close(self) -> None:
-        """Look no more."""
-        self._stop.set()
-        self._thread.join(5)
+    def publish(self, events: int) -> None:
+        """Publish so many at once, and return when Kafka has them."""
+        self._produce(events)
+        if left := self._producer.flush(120):
+            raise RuntimeError(f"Kafka did not acknowledge {left} messages")
 
-    def peak(self, since: float, until: float) -> int:
-        """Return the most there was between two times."""
-        return max((size for at, size in self.samples if since <= at <= until), default=0)
-
-    def _look(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
-            with suppress(OSError):
-                self.samples.append((time.monotonic(), _resident_bytes(self._child)))
-
-
-def _resident_bytes(child: Child) -> int:
-    total = 0
-    for pid in command_pids(child):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
-def publish_steadily(kafka: str, topic: str, until: float) -> int:
-    """Publish at an even pace until a monotonic time; return how many events."""
-    producer = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random", "linger.ms": 20})
-    pool, piece = ordinary_pool(), int(EVENTS_PER_SECOND * _PIECE_SECONDS)
-    keys, published, number = pool.accounts(), 0, 0
-    begun = time.monotonic()
-    while time.monotonic() < until:
-        number += 1
-        # Numbers that load_topic's rounds do not have.
-        values = pool.round(1_000_000 + number, int(time.time() * 1e6) - POOL_EVENTS * STEP_MICROS)
-        for first in range(0, POOL_EVENTS, piece):
-            for key, value in zip(keys[first : first + piece], values[first : first + piece], strict=True):
-                producer.produce(topic, value, key)
-            published += piece
-            due = begun + published / EVENTS_PER_SECOND
+    def publish_steadily(self, until: float) -> None:
+        """Publish at an even pace until a monotonic time."""
+        begun, before = time.monotonic(), self.published
+        while time.monotonic() < until:
+            self._produce(int(EVENTS_PER_SECOND * _PIECE_SECONDS))
+            due = begun + (self.published - before) / EVENTS_PER_SECOND
             while (early := due - time.monotonic()) > 0:
-                producer.poll(early)
-            if time.monotonic() >= until:
-                break
-    if left := producer.flush(60):
-        raise RuntimeError(f"Kafka did not acknowledge {left} messages")
-    return published
+                self._producer.poll(early)
+        self.publish(0)
+
+    def _produce(self, events: int) -> None:
+        for key, value in islice(self._messages, events):
+            while len(self._producer) >= POOL_EVENTS:
+                self._producer.poll(0.01)
+            self._producer.produce(self._topic, value, key)
+        self._producer.poll(0)
+        self.published += events
+
+    @staticmethod
+    def _endless() -> Iterator[tuple[bytes, bytes]]:
+        pool = ordinary_pool()
+        for number in count():
+            micros = int(time.time() * 1e6) - POOL_EVENTS * STEP_MICROS
+            yield from zip(pool.accounts(), pool.round(number, micros), strict=True)
 
 
 def wait_until_stored(connection: Connection, events: int) -> None:
     """Return when so many rows are there.
 
     Raises:
-        RuntimeError: it takes too long.
+        RuntimeError: nothing more has come for a while.
     """
-    deadline, found = time.monotonic() + CATCH_UP_SECONDS_MAX, 0
-    while found < events:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{found:,} of {events:,} events are stored")
+    stored, last_change = 0, time.monotonic()
+    while stored < events:
+        if time.monotonic() > last_change + QUIET_SECONDS_MAX:
+            raise RuntimeError(f"{stored:,} of {events:,} events are stored, and no more come")
         time.sleep(_LOOK_SECONDS)
         with suppress(AuditError):
             [(found,)] = connection.query_rows("SELECT count() FROM audit_events")
+            if found != stored:
+                stored, last_change = found, time.monotonic()
 
 
 @contextmanager
@@ -163,20 +156,20 @@ def measure(servers: Servers, seconds: float, paused: bool) -> Outage:
     spec = product(servers, connection.settings.url.get_secret_value(), topic)
     consumer = Child(spec, servers.directory)
     consumer.start()
-    memory = Memory(consumer)
+    memory = ResidentMemory(consumer)
     try:
         lines = LogLines(consumer, time.monotonic() + READY_SECONDS_MAX)
         for _ in range(PARTITIONS):
             lines.wait_for("started")
-        load_topic(servers.bootstrap, topic, WARM_EVENTS)
+        publisher = Publisher(servers.bootstrap, topic)
+        publisher.publish(WARM_EVENTS)
         wait_until_stored(connection, WARM_EVENTS)
         with away(servers.clickhouse, paused):
             begun = time.monotonic()
-            load_topic(servers.bootstrap, topic, BACKLOG_EVENTS)
-            published = WARM_EVENTS + BACKLOG_EVENTS
-            published += publish_steadily(servers.bootstrap, topic, begun + seconds)
+            publisher.publish(BACKLOG_EVENTS)
+            publisher.publish_steadily(begun + seconds)
             ended = time.monotonic()
-        wait_until_stored(connection, published)
+        wait_until_stored(connection, publisher.published)
         caught_up = time.monotonic()
     finally:
         memory.close()
@@ -186,7 +179,7 @@ def measure(servers: Servers, seconds: float, paused: bool) -> Outage:
         print(checked.stdout, checked.stderr)
     middle = (begun + ended) / 2
     return Outage(
-        published,
+        publisher.published,
         memory.peak(0, begun),
         memory.peak(begun, middle),
         memory.peak(middle, ended),
