@@ -12,6 +12,8 @@ from auditlog_consumer.partition import Partition
 
 LARGE_PART: Final = 8
 """At a partition's end a batch of this part of the largest one is large enough to be stored at once."""
+SPREAD_MIN: Final = 0.6
+"""The age at which a batch is ready varies between this part of the limit and the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Collector:
         self._end = -1
         self._end_seconds = float("-inf")
         self._oldest_seconds = 0.0
+        self._spread = _spread(next_offset)
 
     @property
     def offsets(self) -> int:
@@ -142,7 +145,7 @@ class Collector:
         at_end = self._end >= self._expected
         if at_end and self._count >= limits.rows_max // LARGE_PART:
             return True
-        age_max = limits.age_seconds_max if at_end else limits.backlog_age_seconds_max
+        age_max = self._spread * (limits.age_seconds_max if at_end else limits.backlog_age_seconds_max)
         return bool(self.offsets) and not waits and now_seconds - self._oldest_seconds >= age_max
 
     def take(self, now_seconds: float) -> Batch:
@@ -160,6 +163,7 @@ class Collector:
         self._count, self.value_bytes, self.held_bytes = len(rest), rest.value_bytes, rest.held_bytes
         self.next_offset = last + 1
         self._oldest_seconds = now_seconds
+        self._spread = _spread(self.next_offset)
         return batch
 
     def _count_of_batch(self, collected: Messages) -> int:
@@ -181,3 +185,12 @@ class Collector:
         if not self.offsets:
             self._oldest_seconds = now_seconds
         self._expected = next_expected
+
+
+def _spread(offset: int) -> float:
+    """Return a factor from `SPREAD_MIN` to 1, evenly spread over offsets.
+
+    Partitions that were assigned together would all store their batches in the same moment of every second.
+    """
+    golden = offset * 0.6180339887498949 % 1.0
+    return SPREAD_MIN + (1 - SPREAD_MIN) * golden

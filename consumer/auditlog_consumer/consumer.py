@@ -24,7 +24,7 @@ from auditlog_consumer.turns import Turns
 from auditlog_storage.ledger import Range
 
 POLL_MESSAGES_MAX: Final = 10_000
-POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.025
 CROWDED_POLL_SECONDS: Final = 0.005
 REVOKED_WAIT_SECONDS_MAX: Final = 5.0
 TROUBLE_LOG_SECONDS: Final = 10.0

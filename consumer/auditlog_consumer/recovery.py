@@ -9,15 +9,15 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from auditlog_consumer.engine_clock import EngineClock
+from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.intent import Intent
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.patience import persist
 from auditlog_consumer.runtime import Runtime
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
-from auditlog_consumer.topics import TopicInfo
 from auditlog_consumer.window import Window, keys_of
-from auditlog_schemas.errors import BrokerUnavailable, TerminalError
+from auditlog_schemas.errors import TerminalError
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
@@ -29,10 +29,7 @@ _log = structlog.get_logger("auditlog.consumer")
 
 
 class Log(Protocol):
-    """Tells which topic Kafka has and which offsets; `Topics` fits."""
-
-    def find(self, topic: str) -> TopicInfo | None:
-        """Return what Kafka says of a topic."""
+    """Tells which offsets Kafka has; `Topics` fits."""
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the offset after the last one."""
@@ -55,6 +52,7 @@ class Recovery:
         stored: StoredRows,
         writer: EventWriter,
         kafka: Log,
+        identity: TopicIdentity,
         group: Group,
         runtime: Runtime,
     ) -> None:
@@ -63,6 +61,7 @@ class Recovery:
         self._stored = stored
         self._writer = writer
         self._kafka = kafka
+        self._identity = identity
         self._group = group
         self._runtime = runtime
 
@@ -81,7 +80,7 @@ class Recovery:
         """
 
         ask = partial(_ask, epoch, partition)
-        ask("checking the identity", self._require_same_topic)
+        ask("checking the identity", lambda _: self._identity.confirm(self._runtime.monotonic()))
         furthest = ask("reading the ledger", self._furthest)
         low, high = ask("asking Kafka for the ends", self._ends)
         known = furthest.next_offset if furthest else low
@@ -113,16 +112,6 @@ class Recovery:
             last = min(first + WINDOW_PAGE_OFFSETS, offset) - 1
             ask("filling the window", partial(self._fill, window=window, first=first, last=last))
         return Start(offset, replay, known_until, window, clock)
-
-    def _require_same_topic(self, partition: Partition) -> None:
-        found = self._kafka.find(partition.topic)
-        if found is None:
-            raise BrokerUnavailable(f"Kafka has no topic {partition.topic!r} any more")
-        if found.topic_id != partition.topic_id:
-            raise TerminalError(
-                f"topic {partition.topic} was deleted and made again: its id is {found.topic_id}, it was "
-                f"{partition.topic_id}; see docs/operations.md, 'topic recreated'"
-            )
 
     def _furthest(self, partition: Partition) -> Range | None:
         furthest = self._ledger.furthest(partition.topic_id, partition.number)

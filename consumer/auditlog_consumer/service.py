@@ -13,6 +13,7 @@ from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.group import GroupMember
+from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.judge import Judge
 from auditlog_consumer.partition import Epoch, EpochEnded
 from auditlog_consumer.patience import persist
@@ -57,8 +58,9 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     writer = AcknowledgedWriter(settings.kafka, settings.kafka_config)
     dead_letters = DeadLetterSink(writer, settings.dead_topic, judge.catalog.version)
     events, stored = EventWriter(connection), StoredRows(connection)
-    store = BatchStore(settings, group, dead_letters, events, stored, ledger, runtime)
-    recovery = Recovery(settings, ledger, stored, events, topics, group, runtime)
+    identity = TopicIdentity(topics, topic.name, topic.topic_id, runtime.monotonic)
+    store = BatchStore(settings, group, identity, dead_letters, events, stored, ledger, runtime)
+    recovery = Recovery(settings, ledger, stored, events, topics, identity, group, runtime)
     try:
         Consumer(settings, topic.topic_id, group, recovery, judge, store, runtime).run(stop)
     finally:

@@ -12,6 +12,7 @@ import structlog
 
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.divide import Divided, divide
+from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.intent import Intent
 from auditlog_consumer.judge import Rejection, Verdicts
 from auditlog_consumer.partition import Epoch
@@ -50,6 +51,7 @@ class BatchStore:
         self,
         settings: ConsumerSettings,
         announcer: Announcer,
+        identity: TopicIdentity,
         dead_letters: DeadLetterSink,
         writer: EventWriter,
         stored: StoredRows,
@@ -58,6 +60,7 @@ class BatchStore:
     ) -> None:
         self.settings = settings
         self.announcer = announcer
+        self.identity = identity
         self.writer = writer
         self.stored = stored
         self.runtime = runtime
@@ -134,6 +137,7 @@ class _Insertion:
         self._clock = start.clock
         verdicts = batch.verdicts
         self._first, self._last, self._within = verdicts.first_offset, verdicts.last_offset, within
+        self._read_seconds = store.runtime.monotonic()
         self._token_step = 0
         # Beyond what recovery found stored or announced nobody has inserted anything, until we try.
         self._maybe_stored = verdicts.first_offset < start.stored_until
@@ -146,6 +150,7 @@ class _Insertion:
             EpochEnded, TerminalError: as in `BatchStore.store`.
         """
         self._epoch.require_open()
+        self._store.identity.confirm(self._read_seconds)
         deadline = self._announce()
         batch = self._batch
         back = self._read_back() if self._maybe_stored else ReadBack.of_nothing(batch.rows)

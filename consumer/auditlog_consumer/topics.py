@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -84,16 +84,27 @@ class Topics:
             if error.args[0].code() in _NO_SUCH_TOPIC:
                 return None
             raise translate(error.args[0], doing) from error
-        high = found.topic_id.get_most_significant_bits() & 0xFFFFFFFFFFFFFFFF
-        low = found.topic_id.get_least_significant_bits() & 0xFFFFFFFFFFFFFFFF
         return TopicInfo(
             name=topic,
-            topic_id=UUID(int=high << 64 | low),
+            topic_id=_topic_id(found),
             partitions=len(found.partitions),
             timestamp_type=config["message.timestamp.type"].value,
             retention_millis=int(config["retention.ms"].value),
             message_bytes_max=int(config["max.message.bytes"].value),
         )
+
+    def identify(self, topic: str) -> UUID | None:
+        """Return Kafka's id of the topic that has this name now, or None when there is none."""
+        doing = f"identifying topic {topic}"
+        try:
+            described = self._admin.describe_topics(
+                TopicCollection([topic]), request_timeout=REQUEST_SECONDS_MAX
+            )
+            return _topic_id(_result(described[topic], doing))
+        except KafkaException as error:
+            if error.args[0].code() in _NO_SUCH_TOPIC:
+                return None
+            raise translate(error.args[0], doing) from error
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset that Kafka still has of a partition, and the offset after the last one.
@@ -132,6 +143,12 @@ class Topics:
             return int(_result(future, doing).offset)
         except KafkaException as error:
             raise translate(error.args[0], doing) from error
+
+
+def _topic_id(found: Any) -> UUID:
+    high = found.topic_id.get_most_significant_bits() & 0xFFFFFFFFFFFFFFFF
+    low = found.topic_id.get_least_significant_bits() & 0xFFFFFFFFFFFFFFFF
+    return UUID(int=high << 64 | low)
 
 
 def _result(future: Future[T], doing: str) -> T:

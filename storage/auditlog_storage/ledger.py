@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from auditlog_schemas.errors import StorageRejected, StorageUnavailable
+from auditlog_schemas.errors import AuditError, StorageRejected, StorageUnavailable
 from auditlog_schemas.record import micros_of
 from auditlog_storage.connection import Connection
 from auditlog_storage.tables import AUDIT_RANGES
@@ -78,10 +79,13 @@ class Gap:
 
 
 class Ledger:
-    """Reads and writes `audit_ranges`. Its methods raise what `Connection` raises."""
+    """Reads and writes `audit_ranges`, for any number of threads; raises what `Connection` raises."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: list[_Entry] = []
 
     def furthest(self, topic_id: UUID, kafka_partition: int) -> Range | None:
         """Return the range that reaches furthest, or None when the partition has no range yet."""
@@ -95,7 +99,7 @@ class Ledger:
         return furthest.next_offset if furthest else None
 
     def append(self, range: Range) -> None:
-        """Record a range and read it back.
+        """Record a range and read it back. Ranges of several threads go together.
 
         On return the row is stored and synced to disk. Appending the same range again changes nothing, so
         after an error the caller simply appends it again.
@@ -105,16 +109,17 @@ class Ledger:
             StorageRejected: another range with this first offset is recorded, which reaches further or was
                 written at the same time: two consumers work on this partition, or this one is late.
         """
-        # Without a token: the key makes a repeated row one row, and a token that was logged before a crash
-        # would make every retry say OK and store nothing.
-        self._connection.insert_batch(AUDIT_RANGES.name, _to_batch(range), token=None)
-        stored = self._starting_at(range)
-        if stored is None:
-            raise StorageUnavailable(
-                f"a ledger row was acknowledged but is not there; append it again: {range}"
-            )
-        if _result(stored) != _result(range):
-            raise StorageRejected(f"the ledger holds another range from this offset: {stored}, not {range}")
+        entry = _Entry(range)
+        with self._lock:
+            self._waiting.append(entry)
+        # Threads that come while one is writing find their range written by the next one of them.
+        with self._writing:
+            if not entry.is_done:
+                with self._lock:
+                    entries, self._waiting = self._waiting, []
+                self._write(entries)
+        if entry.error is not None:
+            raise entry.error
 
     def ranges(
         self, topic_id: UUID, kafka_partition: int | None = None, since: datetime | None = None
@@ -143,10 +148,42 @@ class Ledger:
         rows = self._connection.query_rows(_GAPS, _wanted(topic_id, kafka_partition))
         return [Gap(*row) for row in rows]
 
-    def _starting_at(self, range: Range) -> Range | None:
-        key = {name: getattr(range, name) for name in ("topic_id", "kafka_partition", "first_offset")}
-        rows = self._connection.query_rows(_ONE, key)
-        return _from_row(rows[0]) if rows else None
+    def _write(self, entries: Sequence[_Entry]) -> None:
+        """Insert all ranges as one block, read them back, and give every entry its outcome."""
+        try:
+            # Without a token: the key makes a repeated row one row, and a token that was logged before a
+            # crash would make every retry say OK and store nothing.
+            rows = _to_batch([entry.range for entry in entries])
+            self._connection.insert_batch(AUDIT_RANGES.name, rows, token=None)
+            stored = self._starting_with([entry.range for entry in entries])
+        except AuditError as error:
+            for entry in entries:
+                entry.error = error
+        else:
+            for entry in entries:
+                entry.error = _difference(entry.range, stored.get(_key(entry.range)))
+        finally:
+            for entry in entries:
+                entry.is_done = True
+
+    def _starting_with(self, ranges: Sequence[Range]) -> dict[tuple[UUID, int, int], Range]:
+        """Return what is recorded under the keys of these ranges, and maybe others."""
+        keys = [_key(range) for range in ranges]
+        names = ("topic_ids", "kafka_partitions", "first_offsets")
+        wanted = {
+            name: sorted(set(values)) for name, values in zip(names, zip(*keys, strict=True), strict=True)
+        }
+        found = [_from_row(row) for row in self._connection.query_rows(_SOME, wanted)]
+        return {_key(range): range for range in found}
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A range on its way into the ledger; `error` says why it is not there."""
+
+    range: Range
+    is_done: bool = False
+    error: AuditError | None = None
 
 
 _FIELDS: Final = """
@@ -161,9 +198,9 @@ _FURTHEST: Final = f"""{_FIELDS}
     LIMIT 1
 """
 
-_ONE: Final = f"""{_FIELDS}
-    WHERE topic_id = {{topic_id:UUID}} AND kafka_partition = {{kafka_partition:Int32}}
-      AND first_offset = {{first_offset:Int64}}
+_SOME: Final = f"""{_FIELDS}
+    WHERE topic_id IN {{topic_ids:Array(UUID)}} AND kafka_partition IN {{kafka_partitions:Array(Int32)}}
+      AND first_offset IN {{first_offsets:Array(Int64)}}
 """
 
 _PAGE: Final = f"""{_FIELDS}
@@ -200,15 +237,30 @@ def _wanted(topic_id: UUID, kafka_partition: int | None) -> dict[str, object]:
     }
 
 
-def _to_batch(range: Range) -> pa.RecordBatch:
-    row = {name: getattr(range, name) for name in AUDIT_RANGES.rows.names} | {
-        "topic_id": range.topic_id.bytes
-    }
-    return pa.RecordBatch.from_pylist([row], schema=AUDIT_RANGES.rows)
+def _to_batch(ranges: Sequence[Range]) -> pa.RecordBatch:
+    names = AUDIT_RANGES.rows.names
+    rows = [
+        {name: getattr(range, name) for name in names} | {"topic_id": range.topic_id.bytes}
+        for range in ranges
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=AUDIT_RANGES.rows)
 
 
 def _from_row(row: tuple[Any, ...]) -> Range:
     return Range(**dict(zip(AUDIT_RANGES.rows.names, row, strict=True)))
+
+
+def _key(range: Range) -> tuple[UUID, int, int]:
+    return range.topic_id, range.kafka_partition, range.first_offset
+
+
+def _difference(range: Range, stored: Range | None) -> AuditError | None:
+    """Return what is wrong with a range that was just written."""
+    if stored is None:
+        return StorageUnavailable(f"a ledger row was acknowledged but is not there; append it again: {range}")
+    if _result(stored) != _result(range):
+        return StorageRejected(f"the ledger holds another range from this offset: {stored}, not {range}")
+    return None
 
 
 def _result(range: Range) -> tuple[object, ...]:
