@@ -143,7 +143,7 @@ class Collector:
         if self._count >= limits.rows_max or self.value_bytes >= limits.bytes_max:
             return True
         at_end = self._end >= self._expected
-        if at_end and self._count >= limits.rows_max // LARGE_PART:
+        if at_end and self._count >= max(1, limits.rows_max // LARGE_PART):
             return True
         age_max = self._spread * (limits.age_seconds_max if at_end else limits.backlog_age_seconds_max)
         return bool(self.offsets) and not waits and now_seconds - self._oldest_seconds >= age_max

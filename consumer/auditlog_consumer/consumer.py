@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from operator import itemgetter
 from typing import Final
 from uuid import UUID
@@ -13,7 +14,7 @@ from auditlog_consumer.assignment import Assigned, Judging, Storing
 from auditlog_consumer.batch import Batch, BatchLimits, Collector
 from auditlog_consumer.group import GroupMember, Polled
 from auditlog_consumer.judge import Judge, Verdicts
-from auditlog_consumer.partition import Epoch, Partition
+from auditlog_consumer.partition import Epoch, EpochEnded, Partition
 from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.runtime import Flag, Runtime
@@ -189,7 +190,9 @@ class Consumer:
             if assigned.recovering is not None and assigned.recovering.done():
                 self._started(assigned, assigned.recovering.result())
             if assigned.storing is not None and assigned.storing.range.done():
-                self._stored(assigned, assigned.storing.range.result())
+                # While this consumer stops, batches that are not announced yet end without a range.
+                with suppress(EpochEnded):
+                    self._stored(assigned, assigned.storing.range.result())
 
     def _started(self, assigned: Assigned, start: Start) -> None:
         assigned.recovering = None

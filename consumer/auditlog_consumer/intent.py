@@ -48,7 +48,7 @@ class Intent:
             found: Any = json.loads(metadata)
             names = ("first", "last", "window", "deadline_millis")
             intent = cls(UUID(found["topic_id"]), *(found[name] for name in names))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         numbers = (intent.first, intent.last, intent.window, intent.deadline_millis)
         if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -40,6 +41,16 @@ class Group(Protocol):
 
     def announced(self, partition: int) -> tuple[int, str] | None:
         """Return the committed offset and its metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where the ledger ends, up to where something is announced or stored, and where Kafka's log begins."""
+
+    offset: int
+    until: int
+    intent: Intent | None
+    low: int
 
 
 class Recovery:
@@ -81,37 +92,50 @@ class Recovery:
 
         ask = partial(_ask, epoch, partition)
         ask("checking the identity", lambda _: self._identity.confirm(self._runtime.monotonic()))
-        furthest = ask("reading the ledger", self._furthest)
-        low, high = ask("asking Kafka for the ends", self._ends)
-        known = furthest.next_offset if furthest else low
-        intent = ask("asking for what was announced", partial(self._intent, known=known))
-        if furthest is None and intent is not None:
-            # It may show that retention has passed a beginning that was never recorded; never skip messages.
-            known = min(known, intent.first)
-        offset = known
-        known_until = ask("looking for rows beyond the ledger", partial(self._stored_until, first=offset))
-        if intent is not None:
-            known_until = max(known_until, intent.last + 1)
-        if high < known_until:
-            raise TerminalError(
-                f"{partition}: Kafka's log ends at offset {high}, {known_until} was recorded, announced or "
-                "stored: Kafka lost acknowledged messages or was restored from a backup; "
-                "see docs/operations.md, 'log behind ledger'"
-            )
+        found = self._look(partition, ask)
         clock = EngineClock(self._writer.engine_now, self._runtime.monotonic)
         ask("reading ClickHouse's clock on behalf", lambda _: clock.read())
+        offset, intent = found.offset, found.intent
         if intent is not None:
             self._outlast(intent, clock, epoch)
-        if low > offset:
-            ask("recording a loss", partial(self._record_loss, first=offset, next_offset=low))
-            offset = low
+        if found.low > offset:
+            ask("recording a loss", partial(self._record_loss, first=offset, next_offset=found.low))
+            offset = found.low
         replay = intent if intent is not None and intent.first == offset else None
         size = max(self._settings.window_offsets, intent.window if intent else 0)
         window = Window(size)
         for first in range(max(0, offset - size), offset, WINDOW_PAGE_OFFSETS):
             last = min(first + WINDOW_PAGE_OFFSETS, offset) - 1
             ask("filling the window", partial(self._fill, window=window, first=first, last=last))
-        return Start(offset, replay, known_until, window, clock)
+        return Start(offset, replay, found.until, window, clock)
+
+    def _look(self, partition: Partition, ask: Callable[[str, Callable[[Partition], Any]], Any]) -> _Found:
+        """Ask in this order: what the last owner still does between two questions must not look wrong."""
+        committed = ask("asking for what was announced", lambda at: self._group.announced(at.number))
+        furthest: Range | None = ask("reading the ledger", self._furthest)
+        recorded = furthest.next_offset if furthest else None
+        intent = _pending(partition, committed, recorded)
+        first = recorded if recorded is not None else intent.first if intent else 0
+        until: int = ask("looking for rows beyond the ledger", partial(self._stored_until, first=first))
+        low, high = ask("asking Kafka for the ends", self._ends)
+        # An intent may show that retention has passed a beginning that was never recorded; it skips nothing.
+        offset = recorded if recorded is not None else min(low, intent.first) if intent else low
+        if intent is not None:
+            until = max(until, intent.last + 1)
+        if committed is not None and committed[0] > offset:
+            _log.error(
+                "Kafka's committed offset is beyond the ledger; starting from the ledger",
+                partition=str(partition),
+                committed_offset=committed[0],
+                offset=offset,
+            )
+        if high < max(offset, until):
+            raise TerminalError(
+                f"{partition}: Kafka's log ends at offset {high}, {max(offset, until)} was recorded, announced"
+                " or stored: Kafka lost acknowledged messages or was restored from a backup; "
+                "see docs/operations.md, 'log behind ledger'"
+            )
+        return _Found(offset, until, intent, low)
 
     def _furthest(self, partition: Partition) -> Range | None:
         furthest = self._ledger.furthest(partition.topic_id, partition.number)
@@ -130,23 +154,6 @@ class Recovery:
     def _stored_until(self, partition: Partition, first: int) -> int:
         highest = self._stored.highest_offset(partition.topic_id, partition.number, first)
         return first if highest is None else highest + 1
-
-    def _intent(self, partition: Partition, known: int) -> Intent | None:
-        """Return what was announced and is not recorded yet; tell of a committed offset beyond the ledger."""
-        committed = self._group.announced(partition.number)
-        if committed is None:
-            return None
-        offset, metadata = committed
-        if offset > known:
-            _log.error(
-                "Kafka's committed offset is beyond the ledger; starting from the ledger",
-                partition=str(partition),
-                committed_offset=offset,
-            )
-        intent = Intent.from_metadata(metadata) if metadata else None
-        if intent is None or intent.topic_id != partition.topic_id:
-            return None
-        return intent if intent.last >= known else None
 
     def _outlast(self, intent: Intent, clock: EngineClock, epoch: Epoch) -> None:
         """Wait until the announced insert has either become visible or cannot begin any more.
@@ -194,3 +201,11 @@ class Recovery:
 
 def _ask(epoch: Epoch, partition: Partition, what: str, question: Callable[[Partition], T]) -> T:
     return persist(epoch, f"{what} of {partition}", partial(question, partition))
+
+
+def _pending(partition: Partition, committed: tuple[int, str] | None, recorded: int | None) -> Intent | None:
+    """Return what was announced and is not recorded, if the committed offset says so."""
+    intent = Intent.from_metadata(committed[1]) if committed and committed[1] else None
+    if intent is None or intent.topic_id != partition.topic_id:
+        return None
+    return intent if recorded is None or intent.last >= recorded else None

@@ -24,9 +24,10 @@ from auditlog_consumer.start import Start
 from auditlog_consumer.window import keys_of
 from auditlog_schemas.errors import TerminalError
 from auditlog_schemas.record import micros_of
+from auditlog_storage.deadline import InsertTooLate
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
-from auditlog_storage.writer import EventWriter, InsertTooLate
+from auditlog_storage.writer import EventWriter
 
 TOKEN_STEPS: Final = 4
 """Tokens r0 to r3: a token that ClickHouse took without storing anything is never tried again."""
@@ -91,7 +92,7 @@ class BatchStore:
             letters = partial(self._dead_letters.write, verdicts.partition, rejected)
             persist(epoch, f"dead-lettering {verdicts}", letters)
         range = self._range(batch, rejected, back)
-        persist(epoch, f"recording {verdicts}", partial(self._ledger.append, range))
+        persist(epoch, f"recording {verdicts}", partial(insertion.record, range, self._ledger))
         if epoch.alive:
             self.announcer.commit(verdicts.partition.number, range.next_offset)
         self._extend_window(batch, back, epoch, start)
@@ -138,6 +139,7 @@ class _Insertion:
         verdicts = batch.verdicts
         self._first, self._last, self._within = verdicts.first_offset, verdicts.last_offset, within
         self._read_seconds = store.runtime.monotonic()
+        self._deadline: datetime | None = None
         self._token_step = 0
         # Beyond what recovery found stored or announced nobody has inserted anything, until we try.
         self._maybe_stored = verdicts.first_offset < start.stored_until
@@ -151,7 +153,7 @@ class _Insertion:
         """
         self._epoch.require_open()
         self._store.identity.confirm(self._read_seconds)
-        deadline = self._announce()
+        self._announce()
         batch = self._batch
         back = self._read_back() if self._maybe_stored else ReadBack.of_nothing(batch.rows)
         self._maybe_stored = True
@@ -163,7 +165,7 @@ class _Insertion:
                     "see docs/operations.md, 'acknowledged but not stored'"
                 )
             self._epoch.require()
-            self._insert(back.missing, deadline)
+            self._insert(back.missing)
             back = self._read_back()
             if back.missing.num_rows:
                 # Only now, after a success: after an error the same token may still come to store its rows.
@@ -175,19 +177,34 @@ class _Insertion:
                 self._token_step += 1
         return back
 
-    def _announce(self) -> datetime:
-        """Announce the range; return until when its insert may begin, by ClickHouse's clock."""
+    def record(self, range: Range, ledger: Ledger) -> None:
+        """Append the range to the ledger, under the deadline of an announcement.
+
+        Raises:
+            TransientError, StorageRejected: as in `Ledger.append`.
+        """
+        if self._deadline is None:
+            self._announce()
+        try:
+            ledger.append(range, self._deadline)
+        except InsertTooLate:
+            self._deadline = None
+            self._clock.read()
+            raise
+
+    def _announce(self) -> None:
+        """Announce the range; from then on it is known until when its inserts may begin."""
         store, at = self._store, self._batch.verdicts.partition
         # Counted from before the announcement: Kafka keeps the partition ours for a session from there on.
         deadline = self._clock.now() + timedelta(seconds=store.settings.insert_seconds_max)
         millis = micros_of(deadline) // 1000
         intent = Intent(at.topic_id, self._first, self._last, self._within, millis)
         store.announcer.announce(at.number, self._first, intent.to_metadata())
-        return deadline
+        self._deadline = deadline
 
-    def _insert(self, rows: pa.RecordBatch, deadline: datetime) -> None:
+    def _insert(self, rows: pa.RecordBatch) -> None:
         try:
-            self._store.writer.insert(rows, self._token(), deadline)
+            self._store.writer.insert(rows, self._token(), self._deadline)
         except InsertTooLate:
             self._clock.read()
             raise

@@ -14,6 +14,7 @@ import pyarrow as pa
 from auditlog_schemas.errors import AuditError, StorageRejected, StorageUnavailable
 from auditlog_schemas.record import micros_of
 from auditlog_storage.connection import Connection
+from auditlog_storage.deadline import insert_until
 from auditlog_storage.tables import AUDIT_RANGES
 
 RangeKind = Literal["committed", "lost"]
@@ -98,18 +99,24 @@ class Ledger:
         furthest = self.furthest(topic_id, kafka_partition)
         return furthest.next_offset if furthest else None
 
-    def append(self, range: Range) -> None:
+    def append(self, range: Range, deadline: datetime | None = None) -> None:
         """Record a range and read it back. Ranges of several threads go together.
 
         On return the row is stored and synced to disk. Appending the same range again changes nothing, so
         after an error the caller simply appends it again.
 
+        Args:
+            range: what to record.
+            deadline: by ClickHouse's own clock: a process that was stopped on the way must not overwrite
+                what the partition's next owner has recorded since.
+
         Raises:
+            InsertTooLate: the row arrived after the deadline, or one that was written together with it.
             StorageUnavailable: it could not be written or was not there when read back: append it again.
             StorageRejected: another range with this first offset is recorded, which reaches further or was
                 written at the same time: two consumers work on this partition, or this one is late.
         """
-        entry = _Entry(range)
+        entry = _Entry(range, deadline)
         with self._lock:
             self._waiting.append(entry)
         # Threads that come while one is writing find their range written by the next one of them.
@@ -154,7 +161,8 @@ class Ledger:
             # Without a token: the key makes a repeated row one row, and a token that was logged before a
             # crash would make every retry say OK and store nothing.
             rows = _to_batch([entry.range for entry in entries])
-            self._connection.insert_batch(AUDIT_RANGES.name, rows, token=None)
+            deadlines = [entry.deadline for entry in entries if entry.deadline is not None]
+            insert_until(self._connection, AUDIT_RANGES, rows, None, min(deadlines, default=None))
             stored = self._starting_with([entry.range for entry in entries])
         except AuditError as error:
             for entry in entries:
@@ -182,6 +190,7 @@ class _Entry:
     """A range on its way into the ledger; `error` says why it is not there."""
 
     range: Range
+    deadline: datetime | None
     is_done: bool = False
     error: AuditError | None = None
 

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 import pyarrow as pa
 
-from auditlog_schemas.errors import StorageRejected, StorageUnavailable
-from auditlog_schemas.record import micros_of
 from auditlog_storage.connection import Connection
-from auditlog_storage.table import quoted
+from auditlog_storage.deadline import insert_until
 from auditlog_storage.tables import AUDIT_EVENTS, BATCH_ROWS_MAX, EVENT_ROWS
-
-_STRUCTURE: Final = ", ".join(
-    f"{quoted(column.name)} {column.type}" for column in AUDIT_EVENTS.columns if column.arrow
-).replace("'", "\\'")
-_THROWN: Final = 395
-"""FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"""
-
-
-class InsertTooLate(StorageUnavailable):
-    """ClickHouse got the rows after their deadline; none of them is stored by this insert."""
 
 
 class EventWriter:
@@ -47,9 +34,7 @@ class EventWriter:
             batch: up to `BATCH_ROWS_MAX` rows of `EVENT_ROWS`, in its column order. A string column may
                 also come dictionary-encoded, as string views or as large strings.
             token: 1 or more characters that name this block, for example ``topic_id/3/100-199/r0``.
-            deadline: by ClickHouse's own clock (`engine_now`), in milliseconds. It is looked at when the
-                rows have arrived and before the first of them is written, so that an insert of a process
-                that was stopped on the way does not come through long after.
+            deadline: by ClickHouse's own clock (`engine_now`), in milliseconds: see `insert_until`.
 
         Raises:
             InsertTooLate: the rows arrived after the deadline.
@@ -59,27 +44,13 @@ class EventWriter:
         _check(batch, token)
         if not batch.num_rows:
             return
-        select = _select_until(batch, deadline) if deadline is not None else ""
-        try:
-            self._connection.insert_batch(AUDIT_EVENTS.name, batch, token, select=select)
-        except StorageRejected as error:
-            if deadline is not None and error.code == _THROWN:
-                raise InsertTooLate(f"the insert {token} reached ClickHouse after {deadline}") from error
-            raise
+        insert_until(self._connection, AUDIT_EVENTS, batch, token, deadline)
 
     def engine_now(self) -> datetime:
         """Return what ClickHouse's clock shows, aware UTC, in milliseconds."""
         [(now,)] = self._connection.query_rows("SELECT now64(3, 'UTC')")
         assert isinstance(now, datetime)
         return now
-
-
-def _select_until(batch: pa.RecordBatch, deadline: datetime) -> str:
-    # Not now64(): ClickHouse takes that once for a statement, which may be before the rows have arrived.
-    columns = ", ".join(quoted(name) for name in batch.schema.names)
-    late = f"nowInBlock64(3) > fromUnixTimestamp64Milli({micros_of(deadline) // 1000})"
-    # A number and names of ours: input() takes no parameters.
-    return f"SELECT {columns} FROM input('{_STRUCTURE}') WHERE throwIf({late}, 'too late') = 0"  # noqa: S608
 
 
 def _check(batch: pa.RecordBatch, token: str) -> None:
