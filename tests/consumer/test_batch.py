@@ -9,11 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog_consumer import batch as batch_module
 from auditlog_consumer.batch import BatchLimits, Collector
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
 
 PARTITION = Partition("audit.events", UUID(int=1), 3)
+
+
+@pytest.fixture(autouse=True)
+def _without_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "SPREAD_MIN", 1.0)
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,20 @@ def test_a_partition_is_behind_until_its_end_was_reached() -> None:
     assert c.is_behind(6.1, 1_000), "the end was not reached lately"
     c.add(Messages.of([FakeMessage(0, b"x" * 900)]), 5.5)
     assert c.is_behind(5.5, 1_000), "much has come since"
+
+
+def test_the_ages_of_batches_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partitions that were assigned together do not store their batches in the same moment."""
+    monkeypatch.setattr(batch_module, "SPREAD_MIN", 0.6)
+    ages = set()
+    for start in range(50):
+        c = collector(rows=100, age=1.0, start=start)
+        c.add(Messages.of([FakeMessage(start)]), 0.0)
+        c.reach(start + 1, 0.0)
+        ages.add(next(age for age in range(101) if c.ready(age / 100)))
+    assert min(ages) >= 60
+    assert max(ages) <= 100
+    assert len(ages) > 30
 
 
 class TestReplay:

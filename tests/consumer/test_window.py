@@ -104,6 +104,17 @@ def test_a_batch_longer_than_the_window() -> None:
     assert window.duplicates(keys([95, 96, 99, 100]), 100, 4).tolist() == [False, True, True, False]
 
 
+def test_long_chains_that_were_added_at_once_are_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two chains: of the events with even and with odd numbers."""
+    monkeypatch.setattr(window_module, "_MIX", (np.uint64(0), np.uint64(1 << 63)))
+    window, numbers = Window(1_000), [number * number % 1_009 for number in range(1, 505)]
+    numbers += [number for number in range(1_009) if number not in numbers][:496]
+    window.extend(keys(numbers), np.arange(1_000, dtype=np.int64), 0, 999)
+    assert window.duplicates(keys(numbers), 1_000, 1_000).all()
+    nearest = window.duplicates(keys(numbers), 1_000, 10)
+    assert np.flatnonzero(nearest).tolist() == list(range(990, 1_000))
+
+
 def test_offsets_without_an_event_push_old_events_out() -> None:
     window = Window(8)
     window.extend(keys([1]), np.array([0], np.int64), 0, 0)
