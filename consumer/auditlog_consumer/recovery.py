@@ -129,10 +129,11 @@ class Recovery:
                 committed_offset=committed[0],
                 offset=offset,
             )
-        if high < max(offset, until):
+        known = max(offset, until)
+        if high < known:
             raise TerminalError(
-                f"{partition}: Kafka's log ends at offset {high}, {max(offset, until)} was recorded, announced"
-                " or stored: Kafka lost acknowledged messages or was restored from a backup; "
+                f"{partition}: Kafka's log ends at offset {high}, {known} was recorded, announced or stored: "
+                "Kafka lost acknowledged messages or was restored from a backup; "
                 "see docs/operations.md, 'log behind ledger'"
             )
         return _Found(offset, until, intent, low)
