@@ -28,6 +28,7 @@ from chaos_verdict import Verdict, compare, evidence
 from harness import Bench
 from servers import Servers
 from small_disk import SmallDisk, enter_own_mounts
+from steady_servers import SteadyServers
 
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_storage.connection import Connection
@@ -193,7 +194,7 @@ def main() -> None:
     print(f"seed {seed}; {scale.events:,} events; the faults:")
     print(*faults, sep="\n", flush=True)
     with ExitStack() as held:
-        servers = Servers()
+        servers = SteadyServers()
         disk = None
         if not no_disk:
             disk = SmallDisk(servers.directory / ENGINE, DISK_BYTES_MAX)

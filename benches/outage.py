@@ -25,6 +25,7 @@ from harness import Bench
 from process_tree import command_pids
 from resident_memory import ResidentMemory
 from servers import Servers
+from steady_servers import SteadyServers
 
 from auditlog_local.child import Child
 from auditlog_schemas.errors import AuditError
@@ -197,7 +198,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     bench = Bench(__doc__ or "", _options)
     seconds = bench.options.seconds or (QUICK_OUTAGE_SECONDS if bench.quick else OUTAGE_SECONDS)
-    with Servers() as servers:
+    with SteadyServers() as servers:
         outage = measure(servers, seconds, bench.options.paused)
     sizes = {
         "before": outage.warm,
