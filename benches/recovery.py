@@ -14,17 +14,17 @@ import time
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from harness import Bench
 from servers import Servers
 
+from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
-from auditlog_consumer.topics import TopicInfo
 from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.settings import StorageSettings
@@ -85,8 +85,8 @@ class KnownLog:
 
     rows: int
 
-    def find(self, topic: str) -> TopicInfo | None:
-        return TopicInfo(topic, TOPIC_ID, ACCOUNT_BUCKETS, "LogAppendTime", -1, 1_000_000)
+    def identify(self, topic: str) -> UUID | None:  # noqa: ARG002
+        return TOPIC_ID
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:  # noqa: ARG002
         return 0, self.rows
@@ -132,7 +132,8 @@ def measure(servers: Servers, partitions: int, rows: int) -> tuple[list[float], 
     with Connection(StorageSettings.load(url=url)) as connection:
         log, ledger, stored = KnownLog(rows), Ledger(connection), StoredRows(connection)
         writer, runtime = EventWriter(connection), Threads()
-        recovery = Recovery(settings, ledger, stored, writer, log, log, runtime)
+        identity = TopicIdentity(log, TOPIC, TOPIC_ID, runtime.monotonic)
+        recovery = Recovery(settings, ledger, stored, writer, log, identity, log, runtime)
         for number in range(partitions):
             connection.command("SYSTEM DROP MARK CACHE")
             begun = time.perf_counter()
