@@ -89,6 +89,23 @@ class TestLedger:
         assert ledger.next_offset(topic_id, 0) == 10
         assert [(r.first_offset, r.last_offset) for r in ledger.ranges(topic_id)] == [(0, 9)]
 
+    def test_the_furthest_range_is_whole(self, ledger: Ledger) -> None:
+        topic_id = uuid4()
+        assert ledger.furthest(topic_id, 0) is None
+        last = _range(10, 19, topic_id, accepted=4, rejected=3, duplicates=2, absent=1, consumer_group="g2")
+        for range in (_range(0, 9, topic_id), last, _range(50, 59, topic_id, kafka_partition=1)):
+            ledger.append(range)
+        ledger.append(_range(500, 509))
+        assert ledger.furthest(topic_id, 0) == last
+        assert ledger.furthest(topic_id, 2) is None
+
+    def test_a_loss_may_be_the_furthest_range(self, ledger: Ledger) -> None:
+        topic_id = uuid4()
+        lost = _range(10, 19, topic_id, accepted=0, absent=10, kind="lost")
+        for range in (_range(0, 9, topic_id), lost):
+            ledger.append(range)
+        assert ledger.furthest(topic_id, 0) == lost
+
     def test_gaps_are_found(self, ledger: Ledger) -> None:
         topic_id = uuid4()
         for first, last in [(10, 19), (20, 29), (35, 39), (40, 40), (50, 50)]:

@@ -42,6 +42,20 @@ def test_a_row_stored_twice_is_there_twice(shared_log: Log) -> None:
     assert found.to_pydict() == {"kafka_offset": [7, 7], "event_id": [event.event_id.bytes] * 2}
 
 
+def test_offsets_are_counted_once(shared_log: Log) -> None:
+    rows, topic_id = StoredRows(shared_log.connection), uuid4()
+    shared_log.topic_id = topic_id
+    shared_log.store(*[shared_log.event() for _ in range(5)], first_offset=10)
+    shared_log.store(shared_log.event(), first_offset=12)
+    shared_log.store(shared_log.event(), first_offset=12, kafka_partition=1)
+    assert rows.count(topic_id, 0, 0, 100) == 5
+    assert rows.count(topic_id, 0, 12, 13) == 2
+    assert rows.count(topic_id, 0, 12, 12) == 1
+    assert rows.count(topic_id, 0, 15, 100) == 0
+    assert rows.count(topic_id, 1, 0, 100) == 1
+    assert rows.count(uuid4(), 0, 0, 100) == 0
+
+
 def test_recent_ids_carry_their_accounts(shared_log: Log) -> None:
     topic_id = shared_log.topic_id = uuid4()
     events = [shared_log.event(account_id=f"acc_{n}") for n in range(3)]
@@ -69,7 +83,7 @@ def merged_log(shared_log: Log) -> Log:
     return log
 
 
-@pytest.mark.parametrize("name", ["_OFFSETS", "_HIGHEST", "_IDS"])
+@pytest.mark.parametrize("name", ["_OFFSETS", "_HIGHEST", "_COUNT", "_IDS"])
 def test_only_the_granules_of_the_range_are_read(merged_log: Log, name: str) -> None:
     wanted = {"topic_id": merged_log.topic_id, "kafka_partition": 0, "first_offset": 399_900}
     if name != "_HIGHEST":
