@@ -69,7 +69,8 @@ class Outcome:
     @property
     def well(self) -> bool:
         """Tell whether there is nothing to study."""
-        return self.verdict.exact and not self.checked.returncode and not self.behind
+        fell = bool(self.checked.returncode or self.behind or self.stack.exits)
+        return self.verdict.exact and not fell
 
 
 def play(servers: Servers, disk: SmallDisk | None, faults: list[Fault], seed: int, scale: Scale) -> Outcome:
