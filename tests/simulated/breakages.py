@@ -11,9 +11,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pytest
 
-from auditlog_consumer import store
+from auditlog_consumer import recovery, store
 from auditlog_consumer.batch import Collector
 from auditlog_consumer.dead_letters import DeadLetterSink
+from auditlog_consumer.engine_clock import EngineClock
 from auditlog_consumer.partition import Epoch, EpochEnded, Partition
 from auditlog_consumer.read_back import ReadBack
 from auditlog_consumer.recovery import Recovery
@@ -84,7 +85,7 @@ def ignores_stored_rows(patch: Patch) -> None:
 
 def ignores_intents(patch: Patch) -> None:
     """What the last owner announced is not replayed."""
-    patch.setattr(Recovery, "_intent", _returns(None))
+    patch.setattr(recovery, "_pending", _returns(None))
 
 
 def announces_nothing(patch: Patch) -> None:
@@ -129,13 +130,39 @@ def steps_on_after_errors(patch: Patch) -> None:
 
 
 def forgets_deadlines(patch: Patch) -> None:
-    """The engine is told no deadline."""
+    """The engine is told no deadline for rows."""
     insert = SimEventWriter.insert
 
     def patient(self: SimEventWriter, batch: pa.RecordBatch, token: str, deadline: datetime | None) -> None:
         insert(self, batch, token, None)
 
     patch.setattr(SimEventWriter, "insert", patient)
+
+
+def records_without_deadline(patch: Patch) -> None:
+    """The engine is told no deadline for ledger rows."""
+    append = SimLedger.append
+
+    def patient(self: SimLedger, range: Range, deadline: datetime | None = None) -> None:
+        append(self, range, None)
+
+    patch.setattr(SimLedger, "append", patient)
+
+
+def outlasts_nothing(patch: Patch) -> None:
+    """A start does not wait until an announced insert is over."""
+    patch.setattr(Recovery, "_outlast", _returns(None))
+
+
+def reads_the_clock_once(patch: Patch) -> None:
+    """ClickHouse's clock is not looked at again when a deadline is over before its time."""
+    read = EngineClock.read
+
+    def once(self: Any) -> None:
+        if self._shown == datetime.min:
+            read(self)
+
+    patch.setattr(EngineClock, "read", once)
 
 
 def has_late_deadlines(patch: Patch) -> None:
@@ -179,7 +206,7 @@ def records_before_reading_back(patch: Patch) -> None:
         batch = self._batch
         rejected = list(batch.verdicts.rejected)
         hoped = ReadBack(batch.rows.slice(0, 0), batch.rows.num_rows, frozenset())
-        self._store._ledger.append(self._store._range(batch, rejected, hoped))
+        self._store._ledger.append(self._store._range(batch, rejected, hoped), None)
         back: ReadBack = attempt(self)
         return back
 
@@ -194,8 +221,8 @@ def records_before_dead_letters(patch: Patch) -> None:
     def hold(self: Any, partition: Partition, rejected: Any) -> None:
         held[self._writer._process, partition.number] = (self, partition, rejected)
 
-    def then_write(self: SimLedger, range: Range) -> None:
-        append(self, range)
+    def then_write(self: SimLedger, range: Range, deadline: datetime | None = None) -> None:
+        append(self, range, deadline)
         if letters := held.pop((self._process, range.kafka_partition), None):
             write(*letters)
 
@@ -236,17 +263,20 @@ def looks_too_far_back(patch: Patch) -> None:
 
 BREAKAGES: Final[dict[str, Breakage]] = {
     "takes OK as proof": Breakage(takes_ok_as_proof, "engine", 100),
-    "never reads before an insert": Breakage(never_reads_before, "operator", 300),
-    "ignores stored rows at the start": Breakage(ignores_stored_rows, "operator", 300),
-    "ignores intents": Breakage(ignores_intents, "engine", 300),
-    "announces nothing": Breakage(announces_nothing, "handover", 300),
+    "never reads before an insert": Breakage(never_reads_before, "operator", 100),
+    "ignores stored rows at the start": Breakage(ignores_stored_rows, "operator", 100),
+    "ignores intents": Breakage(ignores_intents, "handover", 100),
+    "announces nothing": Breakage(announces_nothing, "handover", 100),
     "trusts Kafka's offset": Breakage(trusts_kafkas_offset, "operator", 100),
     "draws tokens": Breakage(draws_tokens, "zombies", 100),
     "steps on after errors": Breakage(steps_on_after_errors, "zombies", 100),
-    "forgets deadlines": Breakage(forgets_deadlines, "zombies", 300),
-    "has late deadlines": Breakage(has_late_deadlines, "zombies", 300),
+    "forgets deadlines": Breakage(forgets_deadlines, "operator", 400),
+    "has late deadlines": Breakage(has_late_deadlines, "operator", 400),
+    "records without deadline": Breakage(records_without_deadline, "operator", 400),
+    "outlasts nothing": Breakage(outlasts_nothing, "handover", 400),
+    "reads the clock once": Breakage(reads_the_clock_once, "clocks", 100),
     "sends several blocks": Breakage(sends_several_blocks, "engine", 100),
-    "acts in dead epochs": Breakage(acts_in_dead_epochs, "zombies", 300),
+    "acts in dead epochs": Breakage(acts_in_dead_epochs, "zombies", 100),
     "records before reading back": Breakage(records_before_reading_back, "engine", 100),
     "records before dead letters": Breakage(records_before_dead_letters, "broker", 100),
     "takes gaps at once": Breakage(takes_gaps_at_once, None, 100),

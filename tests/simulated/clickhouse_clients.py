@@ -114,12 +114,11 @@ class SimLedger:
         what = f"read the ledger of {kafka_partition}"
         return cast("Range | None", ask(self._engine, self._network, self._process, what, look))
 
-    def append(self, range: Range) -> None:
-        """Record a range and read it back."""
+    def append(self, range: Range, deadline: datetime | None = None) -> None:
+        """Record a range, unless the engine's clock is past the deadline by then, and read it back."""
 
         def serve(answer: Answer) -> None:
-            self._engine.record(range)
-            answer(None)
+            answer(self._engine.take_range(range, deadline))
 
         at = f"{range.kafka_partition}/{range.first_offset}-{range.last_offset}"
         self._network.request(self._process, self._engine, f"record {at} {_counts(range)}", serve)

@@ -23,8 +23,8 @@ from uuid import UUID
 import pyarrow as pa
 
 from auditlog_schemas.errors import StorageUnavailable
+from auditlog_storage.deadline import InsertTooLate
 from auditlog_storage.ledger import Range
-from auditlog_storage.writer import InsertTooLate
 from simulated.kernel import Kernel
 from simulated.network import Answer, Server
 from simulated.scenario import Scenario
@@ -109,7 +109,7 @@ class EngineModel(Server):
         def begin() -> None:
             if self.incarnation != incarnation:
                 return
-            if arrived.deadline is not None and self.now() > arrived.deadline:
+            if self._is_over(arrived.deadline):
                 answer(InsertTooLate("the engine's clock is past the deadline"))
             else:
                 self._begin(arrived, weather.slow, answer)
@@ -150,12 +150,18 @@ class EngineModel(Server):
         self.go_down()
         self.come_up()
 
-    def record(self, range: Range) -> None:
-        """Take a ledger row; which one stays is decided as a merge would."""
+    def take_range(self, range: Range, deadline: datetime | None) -> InsertTooLate | None:
+        """Take a ledger row, unless it is too late; which one stays is decided as a merge would."""
+        if self._is_over(deadline):
+            return InsertTooLate("the engine's clock is past the deadline")
         key = (range.topic_id, range.kafka_partition, range.first_offset)
         known = self.ledger.get(key)
         if known is None or range.last_offset >= known.last_offset:
             self.ledger[key] = range
+        return None
+
+    def _is_over(self, deadline: datetime | None) -> bool:
+        return deadline is not None and self.now() > deadline
 
     def ranges(self, topic_id: UUID, kafka_partition: int) -> list[Range]:
         """Return a partition's ledger by first offset."""

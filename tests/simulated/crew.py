@@ -10,6 +10,7 @@ from uuid import UUID
 
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DeadLetterSink
+from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
@@ -142,8 +143,9 @@ class Crew:
         topics: Any = SimTopics(self.kafka, *at)
         rules = judge(longer) if self.scenario.real_judge else QuickJudge(longer)
         dead_letters = DeadLetterSink(letters, settings.dead_topic, rules.catalog.version)
-        store = BatchStore(settings, group, dead_letters, writer, stored, ledger, runtime)
-        recovery = Recovery(settings, ledger, stored, writer, topics, group, runtime)
+        identity = TopicIdentity(topics, TOPIC, TOPIC_ID, runtime.monotonic)
+        store = BatchStore(settings, group, identity, dead_letters, writer, stored, ledger, runtime)
+        recovery = Recovery(settings, ledger, stored, writer, topics, identity, group, runtime)
         return Consumer(settings, TOPIC_ID, group, recovery, rules, store, runtime)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, cast
+from uuid import UUID
 
 from auditlog_consumer.acknowledged import Outgoing
-from auditlog_consumer.topics import TopicInfo
 from auditlog_schemas.errors import BrokerUnavailable
 from simulated.kafka_model import KafkaModel
 from simulated.kernel import Process
@@ -23,13 +23,14 @@ class SimTopics:
         self._network = network
         self._process = process
 
-    def find(self, topic: str) -> TopicInfo | None:
-        """Return what Kafka says of the topic."""
-        info = TopicInfo(topic, self._kafka.topic_id, len(self._kafka.logs), "LogAppendTime", -1, 1 << 20)
+    def identify(self, topic: str) -> UUID | None:
+        """Return the topic's id."""
+        assert topic == TOPIC, "there is one topic"
+        what = "identify the topic"
         found = self._network.request(
-            self._process, self._kafka, "describe the topic", lambda answer: answer(info)
+            self._process, self._kafka, what, lambda answer: answer(self._kafka.topic_id)
         )
-        return cast("TopicInfo | None", found)
+        return cast("UUID | None", found)
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset and the offset after the last one."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from auditlog_schemas.errors import StorageRejected
+from auditlog_storage.deadline import InsertTooLate
 from auditlog_storage.ledger import Range
-from auditlog_storage.writer import InsertTooLate
 from simulated.contract_clickhouse import Storage, model_storage, real_storage
 from simulated.payloads import payloads
 
@@ -127,6 +127,15 @@ def test_the_ledger_keeps_what_is_appended(storage: Storage) -> None:
         assert storage.ledger.furthest(storage.topic_id, 0) == each
     assert storage.ledger.next_offset(storage.topic_id, 0) == 15
     assert storage.ledger.furthest(storage.topic_id, 1) is None
+
+
+def test_a_ledger_row_after_its_deadline_is_not_recorded(storage: Storage) -> None:
+    now, range = storage.writer.engine_now(), recorded(storage, 0, 9, 10)
+    with pytest.raises(InsertTooLate):
+        storage.ledger.append(range, now - timedelta(seconds=0.5))
+    assert storage.ledger.furthest(storage.topic_id, 0) is None
+    storage.ledger.append(range, now + timedelta(seconds=60))
+    assert storage.ledger.furthest(storage.topic_id, 0) == range
 
 
 def test_of_two_ledger_rows_with_one_start_the_longer_stays(storage: Storage) -> None:
