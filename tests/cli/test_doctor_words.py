@@ -36,7 +36,7 @@ def test_a_stuck_partition_names_its_owner_and_how_long_it_waits() -> None:
     found = explain(LOOK, NOW - timedelta(hours=3), AROUND)
     assert (found.name, found.status) == ("partition 0", "wrong")
     assert "50 messages wait from offset 100 on, the first since 3 h ago" in found.found
-    assert "none was done in 8 s" in found.found
+    assert "nothing was done in 8 s" in found.found
     assert "auditlog.alice.11 at 10.0.0.1 has it" in found.found
     assert "nothing is announced" in found.found
     assert "does not come to announce" in found.next

@@ -11,6 +11,7 @@ import typer
 
 from auditlog_cli.addresses import connect, consumer_settings
 from auditlog_cli.options import DEFAULT_DATA_DIR, DataDir
+from auditlog_schemas.errors import AuditError
 
 
 def consume(
@@ -36,6 +37,8 @@ def consume(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Consume: Kafka to ClickHouse, until SIGTERM or Ctrl-C. Run as many as there are partitions."""
+    import structlog
+
     from auditlog_cli.logs import configure_logs
     from auditlog_consumer.metrics_server import serving_metrics
     from auditlog_consumer.process_memory import keep_memory
@@ -51,4 +54,10 @@ def consume(
         connection = inside.enter_context(connect(data_dir))
         if metrics_port:
             inside.enter_context(serving_metrics(settings, metrics_host, metrics_port))
-        run(settings, connection, stop)
+        try:
+            run(settings, connection, stop)
+        except AuditError as error:
+            if log_json:
+                # The line that is for people follows, and is no JSON.
+                structlog.get_logger("auditlog.consumer").error("stopped", error=str(error))
+            raise

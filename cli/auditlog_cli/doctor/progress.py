@@ -11,7 +11,7 @@ from auditlog_cli.doctor.bounds import bounds, identity, retention
 from auditlog_cli.doctor.diagnosis import Diagnosis
 from auditlog_cli.doctor.kafka import listed
 from auditlog_cli.doctor.look import PartitionLook, look, moved
-from auditlog_cli.doctor.stuck import Circumstances, announced, explain
+from auditlog_cli.doctor.stuck import Circumstances, announced, explain, messages_wait
 
 if TYPE_CHECKING:
     from auditlog_consumer.group_state import GroupState
@@ -106,7 +106,7 @@ def _unrecorded(looks: Sequence[PartitionLook], now: datetime) -> Diagnosis:
     behind = sum(max(one.high - (one.committed.offset if one.committed else one.low), 0) for one in looks)
     open_ones = [f"partition {one.number}: {announced(one, now)}" for one in looks if _has_announced(one)]
     shown = "".join(f"; {text}" for text in open_ones[:EXPLAINED_MAX])
-    found = f"the ledger cannot be asked; by Kafka's committed offsets {behind:,} messages wait{shown}"
+    found = f"the ledger cannot be asked; by Kafka's committed offsets {messages_wait(behind)}{shown}"
     return Diagnosis("lag", "wrong" if behind else "note", found, "bring ClickHouse back: see above")
 
 
@@ -140,9 +140,9 @@ def progress_of(
     rate = f"{done / max(around.watched_seconds, 0.1):,.0f}/s are done"
     if not stuck:
         turns = f"; {listed([one.number for one in idle])} wait for their turn" if idle else ""
-        yield Diagnosis("lag", "ok", f"{waiting:,} messages wait, {rate}{turns}")
+        yield Diagnosis("lag", "ok", f"{messages_wait(waiting)}, {rate}{turns}")
         return
-    found = f"{waiting:,} messages wait, {rate if done else 'none are done'}"
+    found = f"{messages_wait(waiting)}, {rate if done else 'none are done'}"
     numbers = listed([one.number for one in stuck])
     yield Diagnosis("lag", "wrong", f"{found}; partitions {numbers} do not move", "one by one below")
     for one in stuck[:EXPLAINED_MAX]:

@@ -49,8 +49,8 @@ def explain(look: PartitionLook, oldest: datetime | None, around: Circumstances)
     owner = around.state.owner(look.number)
     since = f", the first since {ago(around.now, oldest)}" if oldest else ""
     found = (
-        f"{look.lag:,} messages wait from offset {look.position} on{since}; "
-        f"none was done in {around.watched_seconds:.0f} s; "
+        f"{messages_wait(look.lag)} from offset {look.position} on{since}; "
+        f"nothing was done in {around.watched_seconds:.0f} s; "
         f"{f'{owner} has it' if owner else 'nobody has it'}; {announced(look, around.now)}"
     )
     return Diagnosis(f"partition {look.number}", "wrong", found, _what_to_do(look, around))
@@ -64,6 +64,11 @@ def announced(look: PartitionLook, now: datetime) -> str:
     deadline = datetime.fromtimestamp(intent.deadline_millis / 1000, UTC)
     until = f"could begin until {ago(now, deadline)}" if deadline < now else "may begin now"
     return f"offsets {intent.first}-{intent.last} are announced, their insert {until}"
+
+
+def messages_wait(count: int) -> str:
+    """Return how many wait."""
+    return f"{count:,} {'message waits' if count == 1 else 'messages wait'}"
 
 
 def ago(now: datetime, moment: datetime) -> str:
@@ -100,7 +105,10 @@ def _what_to_do(look: PartitionLook, around: Circumstances) -> str:
                 f"{owner.client_id} announced the batch long ago and neither stores it nor announces it "
                 f"anew: {_READ_THE_LOG}"
             )
-        return f"{owner.client_id} tries to store the batch: the lines `waiting` of its log say what keeps it"
+        return (
+            f"{owner.client_id} tries to store the batch: the lines `waiting` of its log say what keeps it, "
+            "and so may `inserts` above"
+        )
     return (
         f"{owner.client_id} does not come to announce a batch: it recovers, waits for the schema registry or "
         f"Kafka, or stands still: {_READ_THE_LOG}"
