@@ -22,6 +22,8 @@ _AWAY: Final = frozenset(
         KafkaError._RETRY,
         KafkaError._QUEUE_FULL,
         KafkaError._NO_OFFSET,
+        # Of partitions without a leader, just after a broker's restart.
+        KafkaError._NOENT,
         KafkaError._STATE,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.BROKER_NOT_AVAILABLE,

@@ -164,9 +164,13 @@ class Ledger:
             deadlines = [entry.deadline for entry in entries if entry.deadline is not None]
             insert_until(self._connection, AUDIT_RANGES, rows, None, min(deadlines, default=None))
             stored = self._starting_with([entry.range for entry in entries])
-        except AuditError as error:
+        except BaseException as error:
+            # Nobody may take a range as recorded because the thread that was to write it has ended.
+            ended = StorageUnavailable("the thread that wrote the ledger ended; append the range again")
             for entry in entries:
-                entry.error = error
+                entry.error = error if isinstance(error, AuditError) else ended
+            if not isinstance(error, AuditError):
+                raise
         else:
             for entry in entries:
                 entry.error = _difference(entry.range, stored.get(_key(entry.range)))
