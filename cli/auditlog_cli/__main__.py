@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 SERVER_LIBRARIES: Final = (
     "clickhouse_connect",
     "numpy",
+    "prometheus_client",
     "pyarrow",
     "pydantic_settings",
     "rich",

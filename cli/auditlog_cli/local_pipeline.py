@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from auditlog_storage.connection import Connection
 
 READY_SECONDS_MAX: Final = 30.0
+METRICS_PORT: Final = "AUDITLOG_METRICS_PORT"
 EXIT_SECONDS: Final = 1.0
 """What a consumer needs to leave the group and end, after it has finished what it was storing."""
 
@@ -79,6 +81,9 @@ class LocalPipeline:
             environment = {**self.environment, "AUDITLOG_STOP_SECONDS_MAX": stop_seconds}
             for number in range(1, self._consumers + 1):
                 name = f"consumer-{number}"
+                if (port := os.environ.get(METRICS_PORT, "0")).isdecimal() and int(port):
+                    # Each its own: they share an address.
+                    environment[METRICS_PORT] = str(int(port) + number - 1)
                 self.stack.add_child(name, (sys.executable, "-m", "auditlog_cli", "consume"), environment)
             self._notice("consumer", f"{self._consumers} running" if self._consumers != 1 else "running")
         except BaseException:

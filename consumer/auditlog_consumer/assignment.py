@@ -19,6 +19,7 @@ class Judging:
 
     verdicts: Future[Verdicts]
     held_bytes: int
+    oldest_millis: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Storing:
 
     range: Future[Range]
     held_bytes: int
+    oldest_millis: int | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +72,21 @@ class Assigned:
     def idle(self) -> bool:
         """Tell whether nothing is collected and nothing under way."""
         return not self.under_way and not (self.collector and self.collector.offsets)
+
+    @property
+    def state(self) -> str:
+        """Return what the partition does, as the metrics name it."""
+        if self.collector is None or self.out_of_range:
+            return "recovering"
+        return "waiting" if self.paused else "reading"
+
+    @property
+    def oldest_received_millis(self) -> int | None:
+        """Return when the broker received the oldest message that is not recorded, since 1970 UTC."""
+        for held in (self.storing, self.judging):
+            if held is not None and held.oldest_millis is not None:
+                return held.oldest_millis
+        return self.collector.oldest_received_millis if self.collector is not None else None
 
     @property
     def held_bytes(self) -> int:

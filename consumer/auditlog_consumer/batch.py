@@ -43,6 +43,12 @@ class Batch:
         return f"{self.partition} {self.first_offset}-{self.last_offset}"
 
     @property
+    def where(self) -> dict[str, object]:
+        """Return partition and range, for log lines."""
+        at = {"partition": str(self.partition)}
+        return {**at, "first_offset": self.first_offset, "last_offset": self.last_offset}
+
+    @property
     def absent(self) -> int:
         """Return how many offsets of the range hold no message: aborted transactions, control records."""
         return self.last_offset - self.first_offset + 1 - len(self.messages)
@@ -89,6 +95,11 @@ class Collector:
     def offsets(self) -> int:
         """Return how many offsets are collected, with or without a message."""
         return self._expected - self.next_offset
+
+    @property
+    def oldest_received_millis(self) -> int | None:
+        """Return when the broker received the oldest message collected, since 1970 UTC."""
+        return self._parts[0].oldest_millis if self._parts else None
 
     @property
     def is_replaying(self) -> bool:

@@ -10,8 +10,10 @@ from uuid import UUID
 
 import structlog
 
+from auditlog_consumer import metrics
 from auditlog_consumer.assignment import Assigned, Judging, Storing
 from auditlog_consumer.batch import Batch, BatchLimits, Collector
+from auditlog_consumer.gauges import Gauges
 from auditlog_consumer.group import GroupMember, Polled
 from auditlog_consumer.judge import Judge, Verdicts
 from auditlog_consumer.partition import Epoch, EpochEnded, Partition
@@ -73,6 +75,7 @@ class Consumer:
             settings.buffered_bytes_max, settings.backlog_turns_max, settings.flush_interval_seconds
         )
         self._trouble_logged_seconds = float("-inf")
+        self._gauges = Gauges(runtime)
 
     def run(self, stop: Flag) -> None:
         """Consume until `stop` is set; then finish the batches under way, within `stop_seconds_max`.
@@ -88,9 +91,10 @@ class Consumer:
                 self._start_batches()
                 self._balance()
                 self._restart()
+                self._gauges.show(self._assigned, self._turns.crowded)
             self._finish()
         finally:
-            self._end(self._assigned)
+            self._end(self._assigned, "stopped")
             self._judging.shutdown()
             self._storing.shutdown()
             self._group.close()
@@ -99,34 +103,39 @@ class Consumer:
         for number in numbers:
             partition = Partition(self._settings.topic, self._topic_id, number)
             _log.info("assigned", partition=str(partition))
-            self._recover(partition)
+            self._recover(partition, "assigned")
 
-    def _recover(self, partition: Partition) -> None:
+    def _recover(self, partition: Partition, reason: str) -> None:
         """Begin a new epoch: nothing of the partition is read until a storing thread has found its start."""
+        metrics.began(reason)
         assigned = Assigned(partition, Epoch(self._runtime.flag()))
         assigned.recovering = self._storing.submit(self._recovery.start, partition, assigned.epoch)
         self._assigned[partition.number] = assigned
 
     def _on_revoked(self, numbers: list[int]) -> None:
         """Let what is announced already be finished, for a bounded time, then end the epochs."""
-        _log.info("revoked", partitions=numbers)
+        _log.info("revoked", partitions=self._named(numbers))
         taken = [self._assigned[number] for number in numbers if number in self._assigned]
         for assigned in taken:
             assigned.epoch.close()
         self._group.release(numbers)
         storing = [assigned.storing.range for assigned in taken if assigned.storing]
         self._runtime.wait(storing, REVOKED_WAIT_SECONDS_MAX)
-        self._end(numbers)
+        self._end(numbers, "revoked")
 
     def _on_lost(self, numbers: list[int]) -> None:
         """End the epochs at once: somebody else may have the partitions already."""
-        _log.warning("lost", partitions=numbers)
-        self._end(numbers)
+        _log.warning("lost", partitions=self._named(numbers))
+        self._end(numbers, "lost")
 
-    def _end(self, numbers: Iterable[int]) -> None:
+    def _named(self, numbers: Iterable[int]) -> list[str]:
+        return [str(Partition(self._settings.topic, self._topic_id, number)) for number in numbers]
+
+    def _end(self, numbers: Iterable[int], reason: str) -> None:
         ended = [self._assigned.pop(number) for number in list(numbers) if number in self._assigned]
         for assigned in ended:
             assigned.epoch.end()
+        metrics.ended(reason, [assigned.partition.number for assigned in ended])
         self._group.release([assigned.partition.number for assigned in ended])
 
     def _poll(self, stop: Flag) -> Polled:
@@ -153,6 +162,7 @@ class Consumer:
         for number in polled.out_of_range & self._assigned.keys():
             self._group.stop(number)
             self._assigned[number].out_of_range = True
+        metrics.KAFKA_ERRORS.inc(len(polled.trouble))
         if polled.trouble and now - self._trouble_logged_seconds > TROUBLE_LOG_SECONDS:
             self._trouble_logged_seconds = now
             _log.warning("Kafka is away; waiting", error=str(polled.trouble[-1]))
@@ -169,8 +179,8 @@ class Consumer:
         for number, assigned in list(self._assigned.items()):
             if assigned.out_of_range and assigned.idle:
                 _log.warning("position is out of range; recovering", partition=str(assigned.partition))
-                self._end([number])
-                self._recover(assigned.partition)
+                self._end([number], "out_of_range")
+                self._recover(assigned.partition, "out_of_range")
 
     def _finish(self) -> None:
         """Take the batches that are being stored to their end, for a bounded time; begin no others."""
@@ -201,10 +211,13 @@ class Consumer:
         assigned.collector = Collector(assigned.partition, start.offset, self._limits, replay_last)
         self._group.start(assigned.partition.number, start.offset)
         assigned.paused = False
+        metrics.NEXT_OFFSET.labels(str(assigned.partition.number)).set(start.offset)
+        metrics.REPLAYS.inc(start.replay is not None)
         _log.info("started", partition=str(assigned.partition), offset=start.offset, replay_last=replay_last)
 
     def _stored(self, assigned: Assigned, done: Range) -> None:
         assigned.storing = None
+        metrics.reached(done)
         _log.info(
             "stored",
             partition=str(assigned.partition),
@@ -213,6 +226,7 @@ class Consumer:
             accepted=done.accepted,
             rejected=done.rejected,
             duplicates=done.duplicates,
+            absent=done.absent,
         )
 
     def _start_batches(self) -> None:
@@ -224,7 +238,7 @@ class Consumer:
                 range = self._storing.submit(
                     self._store.store, judging.verdicts.result(), assigned.epoch, start
                 )
-                assigned.storing = Storing(range, judging.held_bytes)
+                assigned.storing = Storing(range, judging.held_bytes, judging.oldest_millis)
                 assigned.judging = None
             if assigned.judging is None and assigned.collector is not None:
                 # In a backlog an old batch is as good as a new one: it waits for its turn to be filled.
@@ -249,10 +263,10 @@ class Consumer:
     def _judge_next(self, assigned: Assigned, collector: Collector, now_seconds: float) -> None:
         batch = collector.take(now_seconds)
         verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
-        assigned.judging = Judging(verdicts, batch.messages.held_bytes)
+        assigned.judging = Judging(verdicts, batch.messages.held_bytes, batch.messages.oldest_millis)
 
     def _judge_batch(self, batch: Batch, epoch: Epoch) -> Verdicts:
-        return persist(epoch, f"judging {batch}", lambda: self._judge.judge(batch))
+        return persist(epoch, "judging", lambda: self._judge.judge(batch), **batch.where)
 
     def _balance(self) -> None:
         """Have Kafka asked for the partitions whose turn it is, and not for the others."""

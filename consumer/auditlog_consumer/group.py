@@ -6,6 +6,8 @@ read while others move, and no member starts on a partition before the other one
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain, groupby
@@ -65,6 +67,8 @@ class GroupMember:
         self._commits = Commits()
         self._consumer = Consumer(
             {
+                # Kafka tells it to whoever asks who has a partition, as `auditlog doctor` does.
+                "client.id": f"auditlog.{socket.gethostname()}.{os.getpid()}",
                 **settings.kafka_config,
                 "bootstrap.servers": settings.kafka,
                 "group.id": settings.group,

@@ -50,6 +50,12 @@ class Verdicts:
     def __str__(self) -> str:
         return f"{self.partition} {self.first_offset}-{self.last_offset}"
 
+    @property
+    def where(self) -> dict[str, object]:
+        """Return partition and range, for log lines."""
+        at = {"partition": str(self.partition)}
+        return {**at, "first_offset": self.first_offset, "last_offset": self.last_offset}
+
 
 class Judge:
     """Decodes messages and checks them against the limits and the catalog. Does no I/O of its own."""

@@ -90,6 +90,11 @@ class Messages:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def oldest_millis(self) -> int | None:
+        """Return when the broker received the first message, since 1970 UTC; None when there is none."""
+        return int(self.received_millis[0]) if len(self) else None
+
     def between(self, start: int, stop: int) -> Messages:
         """Return the messages from the place `start` up to, without, the place `stop`."""
         if start == 0 and stop >= len(self):

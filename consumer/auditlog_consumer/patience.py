@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from auditlog_consumer import metrics
 from auditlog_consumer.partition import Epoch
 from auditlog_schemas.errors import TransientError
 
@@ -18,8 +19,14 @@ T = TypeVar("T")
 _log = structlog.get_logger("auditlog.consumer")
 
 
-def persist(epoch: Epoch, doing: str, step: Callable[[], T]) -> T:
+def persist(epoch: Epoch, doing: str, step: Callable[[], T], **about: object) -> T:
     """Return what `step` returns, trying again after every TransientError, with growing pauses.
+
+    Args:
+        epoch: ends the trying.
+        doing: the step in a word or two, always the same ones: retries are counted by it.
+        step: may be run any number of times.
+        about: partition, range or whatever else a log line should tell.
 
     Raises:
         EpochEnded: the epoch ended before the step succeeded.
@@ -31,6 +38,7 @@ def persist(epoch: Epoch, doing: str, step: Callable[[], T]) -> T:
         try:
             return step()
         except TransientError as error:
-            _log.warning("waiting", doing=doing, error=str(error), retry_in_seconds=round(delay, 1))
+            metrics.RETRIES.labels(doing).inc()
+            _log.warning("waiting", doing=doing, **about, error=str(error), retry_in_seconds=round(delay, 1))
             epoch.pause(delay * random.uniform(0.7, 1.0))  # noqa: S311 - spreads the retries only
             delay = min(delay * 2, DELAY_SECONDS_MAX)

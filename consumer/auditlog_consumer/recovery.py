@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
+from auditlog_consumer import metrics
 from auditlog_consumer.engine_clock import EngineClock
 from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.intent import Intent
@@ -76,6 +77,7 @@ class Recovery:
         self._group = group
         self._runtime = runtime
 
+    @metrics.RECOVERY_SECONDS.time()
     def start(self, partition: Partition, epoch: Epoch) -> Start:
         """Return the start: the offset after the ledger's last range, or Kafka's first one.
 
@@ -94,10 +96,10 @@ class Recovery:
         ask("checking the identity", lambda _: self._identity.confirm(self._runtime.monotonic()))
         found = self._look(partition, ask)
         clock = EngineClock(self._writer.engine_now, self._runtime.monotonic)
-        ask("reading ClickHouse's clock on behalf", lambda _: clock.read())
+        ask("reading ClickHouse's clock", lambda _: clock.read())
         offset, intent = found.offset, found.intent
         if intent is not None:
-            self._outlast(intent, clock, epoch)
+            self._outlast(partition, intent, clock, epoch)
         if found.low > offset:
             ask("recording a loss", partial(self._record_loss, first=offset, next_offset=found.low))
             offset = found.low
@@ -123,6 +125,7 @@ class Recovery:
         if intent is not None:
             until = max(until, intent.last + 1)
         if committed is not None and committed[0] > offset:
+            metrics.ALARMS.labels("committed_beyond_ledger").inc()
             _log.error(
                 "Kafka's committed offset is beyond the ledger; starting from the ledger",
                 partition=str(partition),
@@ -156,7 +159,7 @@ class Recovery:
         highest = self._stored.highest_offset(partition.topic_id, partition.number, first)
         return first if highest is None else highest + 1
 
-    def _outlast(self, intent: Intent, clock: EngineClock, epoch: Epoch) -> None:
+    def _outlast(self, partition: Partition, intent: Intent, clock: EngineClock, epoch: Epoch) -> None:
         """Wait until the announced insert has either become visible or cannot begin any more.
 
         After a crash that is long over: Kafka gave us the partition only when the last owner's session had
@@ -165,7 +168,13 @@ class Recovery:
         over = intent.deadline_millis / 1000 + self._settings.insert_seconds_max
         left = min(over - clock.now().timestamp(), self._settings.session_timeout_seconds)
         if left > 0:
-            _log.info("waiting until an announced insert is over", seconds=round(left, 1))
+            _log.info(
+                "waiting until an announced insert is over",
+                partition=str(partition),
+                first_offset=intent.first,
+                last_offset=intent.last,
+                seconds=round(left, 1),
+            )
             epoch.pause(left)
 
     def _record_loss(self, partition: Partition, first: int, next_offset: int) -> None:
@@ -192,6 +201,7 @@ class Recovery:
             kind="lost",
         )
         self._ledger.append(lost)
+        metrics.lost(lost)
 
     def _fill(self, partition: Partition, window: Window, first: int, last: int) -> None:
         rows = self._stored.recent_ids(partition.topic_id, partition.number, first, last).combine_chunks()
@@ -201,7 +211,7 @@ class Recovery:
 
 
 def _ask(epoch: Epoch, partition: Partition, what: str, question: Callable[[Partition], T]) -> T:
-    return persist(epoch, f"{what} of {partition}", partial(question, partition))
+    return persist(epoch, what, partial(question, partition), partition=str(partition))
 
 
 def _pending(partition: Partition, committed: tuple[int, str] | None, recorded: int | None) -> Intent | None:

@@ -48,7 +48,7 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     waiting = _ends_with(stop)
     try:
         topic = persist(
-            waiting, f"asking Kafka for topic {settings.topic}", lambda: _ensure(topics, settings)
+            waiting, "asking Kafka for the topic", lambda: _ensure(topics, settings), topic=settings.topic
         )
         ledger = Ledger(connection)
         persist(waiting, "asking ClickHouse for the ledger", lambda: ledger.next_offset(topic.topic_id, 0))

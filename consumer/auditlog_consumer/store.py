@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 import structlog
 
+from auditlog_consumer import metrics
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.divide import Divided, divide
 from auditlog_consumer.identity import TopicIdentity
@@ -86,13 +87,16 @@ class BatchStore:
         within = replay.window if replay and replays else self.settings.window_offsets
         batch = divide(verdicts, start.window, within)
         insertion = _Insertion(self, batch, epoch, start, within)
-        back = persist(epoch, f"storing {verdicts}", insertion.attempt)
+        back = persist(epoch, "storing", insertion.attempt, **verdicts.where)
         rejected = [each for each in verdicts.rejected if each.offset not in back.others]
         if rejected:
             letters = partial(self._dead_letters.write, verdicts.partition, rejected)
-            persist(epoch, f"dead-lettering {verdicts}", letters)
+            with metrics.STEP_SECONDS.labels("dead_letter").time():
+                persist(epoch, "dead-lettering", letters, **verdicts.where)
         range = self._range(batch, rejected, back)
-        persist(epoch, f"recording {verdicts}", partial(insertion.record, range, self._ledger))
+        with metrics.STEP_SECONDS.labels("ledger").time():
+            persist(epoch, "recording", partial(insertion.record, range, self._ledger), **verdicts.where)
+        metrics.recorded(range, rejected)
         if epoch.alive:
             self.announcer.commit(verdicts.partition.number, range.next_offset)
         self._extend_window(batch, back, epoch, start)
@@ -121,7 +125,7 @@ class BatchStore:
         if back.others:
             # Rows that this batch's rules would not have made: only ClickHouse knows their events.
             ask = partial(self.stored.recent_ids, at.topic_id, at.number, first, last)
-            rows = persist(epoch, f"reading {batch.verdicts}", ask).combine_chunks()
+            rows = persist(epoch, "reading the window", ask, **batch.verdicts.where).combine_chunks()
             [found] = rows.to_batches()
             keys = keys_of(found.column("account_id"), found.column("event_id"))
             offsets = found.column("kafka_offset").to_numpy()
@@ -170,11 +174,11 @@ class _Insertion:
             if back.missing.num_rows:
                 # Only now, after a success: after an error the same token may still come to store its rows.
                 _log.warning(
-                    "insert was acknowledged but stored nothing",
-                    batch=str(batch.verdicts),
-                    token=self._token(),
+                    "insert was acknowledged but stored nothing", **batch.verdicts.where, token=self._token()
                 )
                 self._token_step += 1
+                metrics.TOKEN_STEPS.labels(f"r{self._token_step}").inc()
+                metrics.ALARMS.labels("acknowledged_not_stored").inc()
         return back
 
     def record(self, range: Range, ledger: Ledger) -> None:
@@ -199,13 +203,16 @@ class _Insertion:
         deadline = self._clock.now() + timedelta(seconds=store.settings.insert_seconds_max)
         millis = micros_of(deadline) // 1000
         intent = Intent(at.topic_id, self._first, self._last, self._within, millis)
-        store.announcer.announce(at.number, self._first, intent.to_metadata())
+        with metrics.STEP_SECONDS.labels("announce").time():
+            store.announcer.announce(at.number, self._first, intent.to_metadata())
         self._deadline = deadline
 
     def _insert(self, rows: pa.RecordBatch) -> None:
         try:
-            self._store.writer.insert(rows, self._token(), self._deadline)
+            with metrics.STEP_SECONDS.labels("insert").time():
+                self._store.writer.insert(rows, self._token(), self._deadline)
         except InsertTooLate:
+            metrics.INSERTS_TOO_LATE.inc()
             self._clock.read()
             raise
 
@@ -215,12 +222,14 @@ class _Insertion:
 
     def _read_back(self) -> ReadBack:
         at = self._batch.verdicts.partition
-        stored = self._store.stored.offsets(at.topic_id, at.number, self._first, self._last)
+        with metrics.STEP_SECONDS.labels("read_back").time():
+            stored = self._store.stored.offsets(at.topic_id, at.number, self._first, self._last)
         back = read_back(self._batch.rows, self._batch.dropped_offsets, stored)
         if back.twice:
+            metrics.ALARMS.labels("stored_twice").inc()
             _log.error(
                 "stored twice; `auditlog repair` removes the second row",
-                partition=str(at),
+                **self._batch.verdicts.where,
                 offsets=len(back.twice),
                 first_of_them=back.twice[0],
             )
