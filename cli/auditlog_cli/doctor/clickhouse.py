@@ -122,7 +122,7 @@ def _clock(shown: datetime, began: float, took: float) -> Diagnosis:
     found = f"ClickHouse's shows {abs(apart):,.1f} s {'more' if apart > 0 else 'less'} than this machine's"
     if abs(apart) <= max(CLOCK_SECONDS_MAX, took):
         return Diagnosis("clock", "ok", found)
-    hint = "no harm to what is stored, but set both; see docs/operations.md, 'the engine's clock'"
+    hint = "no harm to what is stored, but set both; docs/operations.md says how under: the engine's clock"
     return Diagnosis("clock", "note", found, hint)
 
 
