@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from auditlog_consumer import turns
+from auditlog_consumer import topics, turns
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Headers, Outgoing
 from auditlog_consumer.check import check
 from auditlog_consumer.dead_letter_log import DeadLetterLog
@@ -303,8 +303,9 @@ def test_a_topic_made_again_under_a_running_consumer_stops_it(pipeline: Pipeline
             make_again(pipeline)
 
 
-def test_kafka_away_at_the_start_is_waited_for(pipeline: Pipeline) -> None:
+def test_kafka_away_at_the_start_is_waited_for(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     (port,) = free_ports(1)
+    monkeypatch.setattr(topics, "REQUEST_SECONDS_MAX", 1.0)
     away, stop = pipeline.settings.model_copy(update={"kafka": f"127.0.0.1:{port}"}), threading.Event()
     failures: list[BaseException] = []
 
@@ -316,7 +317,7 @@ def test_kafka_away_at_the_start_is_waited_for(pipeline: Pipeline) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(18)
+    thread.join(4)
     assert thread.is_alive(), failures
     stop.set()
     thread.join(30)
