@@ -115,7 +115,7 @@ class EngineModel(Server):
                 self._begin(arrived, weather.slow, answer)
 
         if weather.queued and draw.random() < weather.queued:
-            self._kernel.at(draw.random() * self._scenario.late_seconds_max, begin)
+            self._kernel.at(draw.random() ** 3 * self._scenario.queued_seconds_max, begin)
         else:
             begin()
 

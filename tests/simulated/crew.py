@@ -91,11 +91,12 @@ class Crew:
             self.kills += 1
             self._end(process)
 
-    def kill_all(self) -> None:
-        """Kill every process."""
+    def kill_all(self, *, but_paused: bool = False) -> None:
+        """Kill every process, or every one but those that stand still: they may be overlooked."""
         for slot in self.slots:
-            if slot.process is not None:
-                self.kill(slot.process)
+            process = slot.process
+            if process is not None and not (but_paused and process.paused_until > self.kernel.now):
+                self.kill(process)
 
     def _end(self, process: Process) -> None:
         self.kernel.kill(process)

@@ -51,6 +51,7 @@ class SimGroupMember:
         self._last_message_at = float("-inf")
         self._wishes: list[_Wish] = []
         self._sent: dict[int, _Wish] = {}
+        self._commits = 0
         self._left_out: set[tuple[int, int]] = set()
 
     def join(self, on_assigned: Told, on_revoked: Told, on_lost: Told) -> None:
@@ -149,8 +150,11 @@ class SimGroupMember:
         member = self._member
         assert member is not None, "a commit before `join`"
 
+        self._commits += 1
+        number = self._commits
+
         def serve(answer: Answer) -> None:
-            taken = self._kafka.take_commit(member, wish.partition, wish.next_offset, wish.metadata)
+            taken = self._kafka.take_commit(member, wish.partition, wish.next_offset, wish.metadata, number)
             answer(None if taken else BrokerUnavailable("Kafka takes no commit of ours now: no member"))
 
         def deliver(result: BrokerUnavailable | None) -> None:

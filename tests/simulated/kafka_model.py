@@ -7,7 +7,7 @@ cannot be one:
   range; the end of a partition is told each time it is reached;
 - a commit is taken from any live member of the group, whoever owns the partition, with its metadata, forward
   or back; not from somebody who is no member;
-- a commit shows that its member lives;
+- a commit shows that its member lives; those of one member arrive in the order in which they were sent;
 - a partition goes to another member once its owner's callback has returned, or the owner has been silent for
   the session timeout; a member that was removed meanwhile finds out at its next poll.
 """
@@ -82,6 +82,7 @@ class Member:
         given: partitions that are its own now.
         to_assign: of these, those it has not been told of.
         to_revoke: of these, those it is to let go of.
+        commits: the number of its latest commit of each partition.
     """
 
     process: Process
@@ -91,6 +92,7 @@ class Member:
     given: set[int] = field(default_factory=set)
     to_assign: set[int] = field(default_factory=set)
     to_revoke: set[int] = field(default_factory=set)
+    commits: dict[int, int] = field(default_factory=dict)
 
 
 class KafkaModel(Server):
@@ -161,10 +163,19 @@ class KafkaModel(Server):
         member.to_revoke -= partitions
         self._balance_soon()
 
-    def take_commit(self, member: Member, partition: int, offset: int, metadata: str) -> bool:
-        """Take a commit from a live member, and say whether it was taken."""
-        if not member.alive:
+    def take_commit(
+        self, member: Member, partition: int, offset: int, metadata: str, number: int = 0
+    ) -> bool:
+        """Take a commit from a live member, and say whether it was taken.
+
+        Args:
+            member: who sent it.
+            partition, offset, metadata: what is committed.
+            number: how many commits the member had sent before: an older one never overwrites a newer one.
+        """
+        if not member.alive or number < member.commits.get(partition, 0):
             return False
+        member.commits[partition] = number
         member.heard_at = self._kernel.now
         self.committed[partition] = (offset, metadata)
         if partition not in member.given:

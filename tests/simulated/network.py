@@ -62,6 +62,15 @@ class Network:
         kernel, weather, draw = self.kernel, self.weather, self.kernel.random
         if kernel.traced:
             kernel.trace(f"{process.name}/{kernel.current.name if kernel.current else 'test'}", what)
+        if what.startswith(weather.at):
+            self._befall(process)
+        if weather.slow and draw.random() < weather.slow:
+            kernel.sleep(process, draw.random() * draw.choice((0.1, 1.0, 4.0)))
+        elif process.paused_until > kernel.now or draw.random() < 0.5:
+            kernel.sleep(process, draw.random() * 0.005)
+
+    def _befall(self, process: Process) -> None:
+        kernel, weather, draw = self.kernel, self.weather, self.kernel.random
         if weather.crash and draw.random() < weather.crash:
             kernel.at(draw.choice((0.0, 0.01, 0.1)) * draw.random(), lambda: self.crash(process))
         if weather.stop and draw.random() < weather.stop:
@@ -71,10 +80,6 @@ class Network:
         if weather.cut and draw.random() < weather.cut:
             self.cut_until[process] = kernel.now + self._away_seconds()
             kernel.trace(process.name, f"CUT OFF from Kafka until {self.cut_until[process]:.2f}")
-        if weather.slow and draw.random() < weather.slow:
-            kernel.sleep(process, draw.random() * draw.choice((0.1, 1.0, 4.0)))
-        elif process.paused_until > kernel.now or draw.random() < 0.5:
-            kernel.sleep(process, draw.random() * 0.005)
 
     def request(self, process: Process, server: Server, what: str, serve: Serve) -> Any:
         """Send a request and return its answer.
@@ -151,4 +156,4 @@ class Network:
 
     def _away_seconds(self) -> float:
         draw = self.kernel.random
-        return draw.random() * self.scenario.session_seconds * draw.choice((0.2, 1.0, 2.5))
+        return draw.random() * self.scenario.session_seconds * draw.choice((0.2, 1.0, 2.5, 5.0))

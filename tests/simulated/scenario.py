@@ -67,13 +67,18 @@ class Scenario:
 
     @property
     def late_seconds_max(self) -> float:
-        """Return how long a request may be on its way, and how long an insert may wait to begin."""
+        """Return how long a request may be on its way."""
         return 0.8 * self.session_seconds
+
+    @property
+    def queued_seconds_max(self) -> float:
+        """Return how long an insert may wait to begin: longer than any deadline."""
+        return 2 * self.session_seconds
 
     @property
     def straggle_seconds_max(self) -> float:
         """Return how long after its client anything of a request may still happen."""
-        return 2 * self.late_seconds_max + self.visible_seconds_max
+        return self.late_seconds_max + self.queued_seconds_max + self.visible_seconds_max
 
     @classmethod
     def drawn(cls, seed: int, focus: str | None = None) -> Scenario:

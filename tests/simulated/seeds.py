@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from shlex import quote
 
 from simulated.kernel import Hung
 from simulated.quiet_logs import silent_logs
@@ -15,7 +16,7 @@ class SeedFailed(AssertionError):
 
 def command(seed: int, focus: str | None = None) -> str:
     """Return the command that replays a seed."""
-    kind = f" --focus {focus}" if focus else ""
+    kind = f" --focus {quote(focus)}" if focus else ""
     return f".venv/bin/python tests/simulation/replay.py {seed}{kind}"
 
 

@@ -13,6 +13,7 @@ class Weather:
     """Probabilities, each of one step or one request, unless said otherwise. All 0 is a quiet day.
 
     Attributes:
+        at: processes are killed, stopped or cut off only at steps whose names begin like this.
         crash: the process is killed within a moment.
         stop: the process is told to end properly; it starts again later.
         pause: the process is stopped for a while, sometimes past the session timeout.
@@ -31,6 +32,7 @@ class Weather:
         clock_jumps: how often ClickHouse's clock is set forward, in a run.
     """
 
+    at: str = ""
     crash: float = 0.0
     stop: float = 0.0
     pause: float = 0.0
@@ -87,9 +89,12 @@ class Weather:
 
 
 FOCUSES: Final[Mapping[str, Weather]] = {
-    "handover": Weather(crash=0.01, slow=0.1, queued=0.4, lost_answer=0.05, stop=0.04, catalogs=True),
+    "handover": Weather(crash=0.01, slow=0.1, queued=0.5, stop=0.06, catalogs=True),
     "zombies": Weather(pause=0.05, cut=0.01, slow=0.25, late=0.1, queued=0.1, lost_answer=0.05),
     "engine": Weather(slow=0.1, lost_answer=0.1, late=0.05, engine_crashes=6, crash=0.005),
+    "stopped before inserts": Weather(at="insert", pause=0.3, operator_resets=2, catalogs=True),
+    "stopped before records": Weather(at="record", pause=0.3, operator_resets=3),
+    "ended during inserts": Weather(at="insert", stop=0.4, queued=0.6, catalogs=True),
     "operator": Weather(
         crash=0.03, slow=0.1, late=0.1, queued=0.2, lost_answer=0.05, operator_resets=2, engine_crashes=1
     ),

@@ -117,10 +117,12 @@ class World:
             return
         self.crew.held_back = True
         self.kernel.trace("operator", "KILLS ALL, to change the group's offsets")
-        self.crew.kill_all()
+        overlooks = self.kernel.random.random() < 0.7
+        self.crew.kill_all(but_paused=overlooks)
 
         def go_on() -> None:
             if self.kafka.members:
+                self.crew.kill_all(but_paused=overlooks)
                 self._at(1.0, go_on)
                 return
             offset = self.kernel.random.choice((None, 0, 0, 1_000_000))

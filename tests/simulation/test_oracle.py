@@ -81,7 +81,10 @@ SPOILT: dict[str, tuple[Callable[[World], object], str]] = {
     ),
     "a count wrong": (
         lambda world: change_last_range(
-            world.engine, lambda each: replace(each, absent=each.absent + 1, accepted=each.accepted - 1)
+            world.engine,
+            lambda each: replace(
+                each, absent=each.last_offset - each.first_offset + 1, accepted=0, rejected=0, duplicates=0
+            ),
         ),
         "is recorded as",
     ),
