@@ -105,7 +105,7 @@ def main() -> None:
     bench.figure("seeds_per_second", ran / took)
     missed = [name for name, seed in found.items() if seed is None]
     bench.bar("seeds that failed", len(failures), at_most=0)
-    bench.bar("seeds run", ran, at_least=min(seeds, 1_000) if bench.quick else 50_000)
+    bench.bar("seeds run", ran, at_least=500 if bench.quick else 50_000)
     bench.bar("breakages found", len(found) - len(missed), at_least=len(found))
     bench.finish()
 
