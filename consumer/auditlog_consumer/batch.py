@@ -137,12 +137,13 @@ class Collector:
         Returns:
             None, or the offset from which to read again: the offsets from there to the end were skipped.
         """
-        gap = (self._expected, end_offset)
+        # The end may have moved on since the first time: then only so much was skipped twice.
+        skipped = [end for start, end in self._skipped if start == self._expected and end <= end_offset]
+        if skipped:
+            self._cover(max(skipped), now_seconds)
         if end_offset > self._expected:
-            if gap not in self._skipped:
-                self._skipped = {gap}
-                return gap[0]
-            self._cover(end_offset, now_seconds)
+            self._skipped = {(self._expected, end_offset)}
+            return self._expected
         self._end, self._end_seconds = end_offset, now_seconds
         return None
 

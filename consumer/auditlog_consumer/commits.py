@@ -44,7 +44,12 @@ class Commits:
         self._lock = threading.Lock()
         self._waiting: dict[int, list[_Wish]] = {}
         self._sent: dict[int, _Wish] = {}
-        self._closed = False
+        self._open: set[int] = set()
+
+    def open(self, partition: int) -> None:
+        """Take wishes for a partition, until it is dropped."""
+        with self._lock:
+            self._open.add(partition)
 
     def ask(self, partition: int, offset: int, metadata: str) -> None:
         """Have an offset committed, and return once Kafka has done it.
@@ -55,8 +60,8 @@ class Commits:
         """
         wish = _Wish(offset, metadata)
         with self._lock:
-            if self._closed:
-                raise BrokerUnavailable("this consumer is leaving its group")
+            if partition not in self._open:
+                raise BrokerUnavailable("the partition was taken away")
             self._waiting.setdefault(partition, []).append(wish)
         try:
             wish.answer.result(ANSWER_SECONDS_MAX)
@@ -68,7 +73,7 @@ class Commits:
     def leave(self, partition: int, offset: int, metadata: str) -> None:
         """Have an offset committed after what was wished for the partition before; wait for nothing."""
         with self._lock:
-            if not self._closed:
+            if partition in self._open:
                 self._waiting.setdefault(partition, []).append(_Wish(offset, metadata))
 
     def take(self) -> list[tuple[int, int, str]]:
@@ -92,9 +97,11 @@ class Commits:
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Let go of those who wait for a commit of these partitions; it may be made all the same."""
+        numbers = set(partitions)
         with self._lock:
-            dropped = [wish for number in partitions for wish in self._waiting.pop(number, [])]
-            dropped += [self._sent[number] for number in partitions if number in self._sent]
+            self._open -= numbers
+            dropped = [wish for number in numbers for wish in self._waiting.pop(number, [])]
+            dropped += [self._sent[number] for number in numbers if number in self._sent]
         for wish in dropped:
             with suppress(InvalidStateError):
                 wish.answer.set_exception(BrokerUnavailable("the partition was taken away"))
@@ -102,8 +109,7 @@ class Commits:
     def close(self) -> None:
         """Let go of everybody, now and later."""
         with self._lock:
-            self._closed = True
-            numbers = list(self._waiting.keys() | self._sent.keys())
+            numbers = self._open | self._waiting.keys() | self._sent.keys()
         self.drop(numbers)
 
 

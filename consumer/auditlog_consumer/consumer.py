@@ -177,7 +177,9 @@ class Consumer:
     def _restart(self) -> None:
         """Recover partitions whose position Kafka no longer has, once what was read of them is stored."""
         for number, assigned in list(self._assigned.items()):
-            if assigned.out_of_range and assigned.idle:
+            # A replay waits for all of its range, and some of that is gone.
+            replaying = assigned.collector is not None and assigned.collector.is_replaying
+            if assigned.out_of_range and (assigned.idle or (replaying and not assigned.under_way)):
                 _log.warning("position is out of range; recovering", partition=str(assigned.partition))
                 self._end([number], "out_of_range")
                 self._recover(assigned.partition, "out_of_range")
@@ -193,6 +195,8 @@ class Consumer:
             # Not for messages: the group expects us to poll.
             self._group.poll(1, POLL_SECONDS)
         self._settle()
+        # Sends the commits of what was just recorded.
+        self._group.poll(1, POLL_SECONDS)
 
     def _settle(self) -> None:
         """Take the results of the other threads."""
@@ -242,7 +246,7 @@ class Consumer:
                 assigned.judging = None
             if assigned.judging is None and assigned.collector is not None:
                 # In a backlog an old batch is as good as a new one: it waits for its turn to be filled.
-                waits = assigned.paused and not self._turns.holds(number)
+                waits = assigned.paused and not assigned.out_of_range and not self._turns.holds(number)
                 if assigned.collector.ready(now, waits=waits):
                     self._judge_next(assigned, assigned.collector, now)
         self._make_room(now)

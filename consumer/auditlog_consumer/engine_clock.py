@@ -29,6 +29,11 @@ class EngineClock:
         # Taken after the answer: a moment too late, so `at` shows rather less than ClickHouse's clock.
         self._shown, self._seconds = shown, self._monotonic()
 
+    def refresh(self, seconds_max: float) -> None:
+        """Ask again when the last answer is older than so many seconds; raises what asking raises."""
+        if self._monotonic() - self._seconds > seconds_max:
+            self.read()
+
     def at(self, seconds: float) -> datetime:
         """Return what ClickHouse's clock shows at a moment of our monotonic clock, or a little less."""
         return self._shown + timedelta(seconds=seconds - self._seconds)

@@ -54,6 +54,14 @@ class Polled:
     trouble: list[TransientError] = field(default_factory=list)
 
 
+def _client(config: dict[str, Any]) -> Consumer:
+    """Return librdkafka's consumer; raises ConfigError when it does not take a setting."""
+    try:
+        return Consumer(config)
+    except KafkaException as error:
+        raise translate(error.args[0], "looking at its settings") from error
+
+
 class GroupMember:
     """Reads the partitions that the group gives to this process. Partition numbers are of one topic.
 
@@ -65,7 +73,8 @@ class GroupMember:
         self._topic = settings.topic
         self._reading: set[int] = set()
         self._commits = Commits()
-        self._consumer = Consumer(
+        session_millis = int(settings.session_timeout_seconds * 1000)
+        self._consumer = _client(
             {
                 # Kafka tells it to whoever asks who has a partition, as `auditlog doctor` does.
                 "client.id": f"auditlog.{socket.gethostname()}.{os.getpid()}",
@@ -79,7 +88,9 @@ class GroupMember:
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
-                "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
+                "session.timeout.ms": session_millis,
+                # It may not be shorter; its default is five minutes.
+                "max.poll.interval.ms": max(300_000, session_millis),
                 "fetch.wait.max.ms": 100,
                 # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
                 "queued.max.messages.kbytes": 32 * 1024,
@@ -91,7 +102,7 @@ class GroupMember:
         # Asks for committed offsets, and is no member since it never subscribes. The member would never
         # answer while nothing of the topic is assigned; an AdminClient does not get over a broker's restart
         # (librdkafka #4605).
-        self._observer = Consumer(
+        self._observer = _client(
             {
                 **settings.kafka_config,
                 "bootstrap.servers": settings.kafka,
@@ -176,6 +187,7 @@ class GroupMember:
         # Not by seek, which fails while librdkafka has just lost the old position.
         self.stop(partition)
         self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
+        self._commits.open(partition)
         self._reading.add(partition)
         # librdkafka remembers a pause beyond the assignment it was made in.
         self.resume([partition])

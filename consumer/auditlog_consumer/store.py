@@ -33,6 +33,9 @@ from auditlog_storage.writer import EventWriter
 TOKEN_STEPS: Final = 4
 """Tokens r0 to r3: a token that ClickHouse took without storing anything is never tried again."""
 
+CLOCK_SECONDS_MAX: Final = 60.0
+"""Clocks drift and are set: ClickHouse's is read again when what we know of it is older than this."""
+
 _log = structlog.get_logger("auditlog.consumer")
 
 
@@ -157,6 +160,7 @@ class _Insertion:
         """
         self._epoch.require_open()
         self._store.identity.confirm(self._read_seconds)
+        self._epoch.require_open()
         self._announce()
         batch = self._batch
         back = self._read_back() if self._maybe_stored else ReadBack.of_nothing(batch.rows)
@@ -199,6 +203,7 @@ class _Insertion:
     def _announce(self) -> None:
         """Announce the range; from then on it is known until when its inserts may begin."""
         store, at = self._store, self._batch.verdicts.partition
+        self._clock.refresh(CLOCK_SECONDS_MAX)
         # Counted from before the announcement: Kafka keeps the partition ours for a session from there on.
         deadline = self._clock.now() + timedelta(seconds=store.settings.insert_seconds_max)
         millis = micros_of(deadline) // 1000

@@ -112,7 +112,9 @@ class Window:
         capacity = len(self._keys)
         covered = np.arange(max(first_offset, last_offset + 1 - capacity), last_offset + 1, dtype=np.uint64)
         self._keys[covered & self._ring] = 0
-        kept = offsets > last_offset - capacity
+        # A row that is stored twice comes twice.
+        kept = np.concatenate([[True], np.diff(offsets) > 0])[: len(offsets)]
+        kept &= offsets > last_offset - capacity
         keys, offsets = keys[kept], offsets[kept]
         if not len(keys):
             return

@@ -19,6 +19,14 @@ from auditlog_schemas.errors import BrokerUnavailable, ConfigError, TerminalErro
 SECONDS_MAX = 10.0
 
 
+def opened() -> Commits:
+    """Commits that take wishes for some partitions."""
+    commits = Commits()
+    for partition in range(64):
+        commits.open(partition)
+    return commits
+
+
 def at(partition: int) -> TopicPartition:
     return TopicPartition("events", partition)
 
@@ -52,7 +60,7 @@ def waiting(commits: Commits) -> int:
 
 
 def test_one_is_on_its_way_for_each_partition() -> None:
-    commits = Commits()
+    commits = opened()
     with asking(commits, (0, 10, "a"), (1, 20, "b"), (0, 11, "c")) as [first, other, second]:
         assert sorted(commits.take()) == [(0, 10, "a"), (1, 20, "b")]
         assert commits.take() == []
@@ -66,7 +74,7 @@ def test_one_is_on_its_way_for_each_partition() -> None:
 
 
 def test_what_is_left_follows_what_was_asked_before() -> None:
-    commits = Commits()
+    commits = opened()
     with asking(commits, (0, 10, "a")) as [asked]:
         commits.leave(0, 12, "")
         commits.leave(1, 5, "")
@@ -93,7 +101,7 @@ def test_what_is_left_follows_what_was_asked_before() -> None:
     ],
 )
 def test_an_error_is_the_answer(code: int, expected: type[Exception]) -> None:
-    commits = Commits()
+    commits = opened()
     with asking(commits, (0, 10, "a"), (1, 20, "b")) as [first, second]:
         commits.take()
         commits.answer(KafkaError(code), [at(0), at(1)])
@@ -103,7 +111,7 @@ def test_an_error_is_the_answer(code: int, expected: type[Exception]) -> None:
 
 
 def test_an_error_of_one_partition_is_its_own() -> None:
-    commits = Commits()
+    commits = opened()
     with asking(commits, (0, 10, "a"), (1, 20, "b")) as [first, second]:
         commits.take()
         commits.answer(None, [Refused("events", 0), at(1)])
@@ -113,7 +121,7 @@ def test_an_error_of_one_partition_is_its_own() -> None:
 
 
 def test_an_answer_to_nobody_is_passed_over() -> None:
-    commits = Commits()
+    commits = opened()
     commits.answer(None, [at(0)])
     commits.answer(KafkaError(KafkaError._TIMED_OUT), [at(3)])
     commits.leave(0, 1, "")
@@ -122,7 +130,7 @@ def test_an_answer_to_nobody_is_passed_over() -> None:
 
 def test_who_gives_up_is_not_sent_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commits_module, "ANSWER_SECONDS_MAX", 0.02)
-    commits = Commits()
+    commits = opened()
     with pytest.raises(BrokerUnavailable, match="in time"):
         commits.ask(0, 10, "a")
     assert commits.take() == []
@@ -130,7 +138,7 @@ def test_who_gives_up_is_not_sent_later(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_late_answer_to_who_has_given_up_makes_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until Kafka has answered the first, a second could overtake it."""
-    commits = Commits()
+    commits = opened()
     monkeypatch.setattr(commits_module, "ANSWER_SECONDS_MAX", 0.05)
     with asking(commits, (0, 10, "a")) as [asked]:
         assert commits.take() == [(0, 10, "a")]
@@ -143,7 +151,7 @@ def test_a_late_answer_to_who_has_given_up_makes_room_for_the_next(monkeypatch: 
 
 
 def test_dropping_lets_go_of_those_who_wait_and_of_those_on_their_way() -> None:
-    commits = Commits()
+    commits = opened()
     with asking(commits, (0, 10, "a"), (0, 11, "b"), (1, 20, "c")) as [sent, waits, other]:
         commits.leave(0, 12, "")
         commits.take()
@@ -154,6 +162,9 @@ def test_dropping_lets_go_of_those_who_wait_and_of_those_on_their_way() -> None:
         assert not other.done()
         commits.answer(None, [at(1)])
         other.result(SECONDS_MAX)
+        with pytest.raises(BrokerUnavailable, match="taken away"):
+            commits.ask(0, 29, "of a thread that has not noticed")
+        commits.open(0)
         commits.leave(0, 30, "of the next epoch")
         assert commits.take() == [], "the one on its way has no answer yet"
         commits.answer(KafkaError(KafkaError.ILLEGAL_GENERATION), [at(0)])
@@ -161,14 +172,14 @@ def test_dropping_lets_go_of_those_who_wait_and_of_those_on_their_way() -> None:
 
 
 def test_after_closing_nobody_waits() -> None:
-    commits = Commits()
+    commits = opened()
     with asking(commits, (0, 10, "a"), (0, 11, "b"), (1, 20, "c")) as asked:
         commits.take()
         commits.close()
         for each in asked:
             with pytest.raises(BrokerUnavailable):
                 each.result(SECONDS_MAX)
-    with pytest.raises(BrokerUnavailable, match="leaving"):
+    with pytest.raises(BrokerUnavailable, match="taken away"):
         commits.ask(0, 12, "d")
     commits.leave(0, 13, "e")
     assert commits.take() == []
@@ -181,7 +192,7 @@ def test_after_closing_nobody_waits() -> None:
 def test_a_partitions_commits_arrive_in_the_order_they_were_wished(
     steps: list[str | tuple[str, int]],
 ) -> None:
-    commits, wished, on_way = Commits(), dict[int, list[int]](), list[int]()
+    commits, wished, on_way = opened(), dict[int, list[int]](), list[int]()
     arrived: dict[int, list[int]] = {}
     for number, step in enumerate([*steps, *["take", "answer"] * len(steps)]):
         if step == "take":
