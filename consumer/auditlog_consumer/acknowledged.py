@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from auditlog_consumer.kafka_errors import translate
+from auditlog_consumer.kafka_errors import made, translate
 from auditlog_schemas.errors import BrokerUnavailable
 
 ACKNOWLEDGED_SECONDS_MAX: Final = 30.0
@@ -28,7 +28,8 @@ class AcknowledgedWriter:
     """Writes messages and returns when all in-sync replicas have them. Thread-safe."""
 
     def __init__(self, kafka: str, config: Mapping[str, str] | None = None) -> None:
-        self._producer = Producer(
+        self._producer = made(
+            Producer,
             {
                 **(config or {}),
                 "bootstrap.servers": kafka,
@@ -40,7 +41,7 @@ class AcknowledgedWriter:
                 "message.max.bytes": 1_000_000_000,
                 "delivery.timeout.ms": int(ACKNOWLEDGED_SECONDS_MAX * 1000),
                 "log_level": 2,
-            }
+            },
         )
 
     def write(self, topic: str, messages: Sequence[Outgoing]) -> None:

@@ -106,6 +106,15 @@ class Collector:
         """Tell whether the next batch ends at an announced offset."""
         return self._replay_last is not None
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether the next batch has reached its limit of rows or bytes."""
+        return self._count >= self._limits.rows_max or self.value_bytes >= self._limits.bytes_max
+
+    def end_replay(self) -> None:
+        """Batch what comes as usual: the announced end cannot be reached any more."""
+        self._replay_last = None
+
     def is_behind(self, now_seconds: float, small_bytes: int) -> bool:
         """Tell whether much is waiting in Kafka: the end was not reached lately, or much has come since."""
         waited = now_seconds - self._end_seconds > self._limits.age_seconds_max
@@ -152,7 +161,7 @@ class Collector:
         if self._replay_last is not None:
             return self._expected > self._replay_last
         limits = self._limits
-        if self._count >= limits.rows_max or self.value_bytes >= limits.bytes_max:
+        if self.is_full:
             return True
         at_end = self._at_end
         if at_end and self._count >= max(1, limits.rows_max // LARGE_PART):

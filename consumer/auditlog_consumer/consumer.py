@@ -65,6 +65,8 @@ class Consumer:
         # Judging is bound by the processor, so a second thread for it would only compete.
         self._judging = runtime.pool(1, "judging")
         self._storing = runtime.pool(settings.storing_threads, "storing")
+        # Apart from the storing threads: a recovery may have to wait for as long as a session.
+        self._recovering = runtime.pool(settings.storing_threads, "recovering")
         self._limits = BatchLimits(
             settings.batch_rows_max,
             settings.batch_bytes_max,
@@ -97,6 +99,7 @@ class Consumer:
             self._end(self._assigned, "stopped")
             self._judging.shutdown()
             self._storing.shutdown()
+            self._recovering.shutdown()
             self._group.close()
 
     def _on_assigned(self, numbers: list[int]) -> None:
@@ -109,7 +112,7 @@ class Consumer:
         """Begin a new epoch: nothing of the partition is read until a storing thread has found its start."""
         metrics.began(reason)
         assigned = Assigned(partition, Epoch(self._runtime.flag()))
-        assigned.recovering = self._storing.submit(self._recovery.start, partition, assigned.epoch)
+        assigned.recovering = self._recovering.submit(self._recovery.start, partition, assigned.epoch)
         self._assigned[partition.number] = assigned
 
     def _on_revoked(self, numbers: list[int]) -> None:
@@ -161,11 +164,17 @@ class Consumer:
                 self._read_again(assigned, assigned.collector.reach(end_offset, now))
         for number in polled.out_of_range & self._assigned.keys():
             self._group.stop(number)
-            self._assigned[number].out_of_range = True
+            self._give_up_position(self._assigned[number])
         metrics.KAFKA_ERRORS.inc(len(polled.trouble))
         if polled.trouble and now - self._trouble_logged_seconds > TROUBLE_LOG_SECONDS:
             self._trouble_logged_seconds = now
             _log.warning("Kafka is away; waiting", error=str(polled.trouble[-1]))
+
+    def _give_up_position(self, assigned: Assigned) -> None:
+        """Store what was read, and recover then: the rest of it cannot be read from here."""
+        assigned.out_of_range = True
+        if assigned.collector is not None:
+            assigned.collector.end_replay()
 
     def _read_again(self, assigned: Assigned, offset: int | None) -> None:
         """Go back to where offsets were skipped, if there is such a place."""
@@ -177,9 +186,7 @@ class Consumer:
     def _restart(self) -> None:
         """Recover partitions whose position Kafka no longer has, once what was read of them is stored."""
         for number, assigned in list(self._assigned.items()):
-            # A replay waits for all of its range, and some of that is gone.
-            replaying = assigned.collector is not None and assigned.collector.is_replaying
-            if assigned.out_of_range and (assigned.idle or (replaying and not assigned.under_way)):
+            if assigned.out_of_range and assigned.idle:
                 _log.warning("position is out of range; recovering", partition=str(assigned.partition))
                 self._end([number], "out_of_range")
                 self._recover(assigned.partition, "out_of_range")
@@ -253,7 +260,7 @@ class Consumer:
 
     def _make_room(self, now_seconds: float) -> None:
         """Take the largest batch as it is when memory is full of batches of which none is ready."""
-        if not self._turns.crowded or any(assigned.under_way for assigned in self._assigned.values()):
+        if not self._turns.crowded or any(one.judging or one.storing for one in self._assigned.values()):
             return
         able = [
             (one.collector.held_bytes, one, one.collector)

@@ -22,7 +22,7 @@ from confluent_kafka import (
 )
 
 from auditlog_consumer.commits import Commits
-from auditlog_consumer.kafka_errors import translate
+from auditlog_consumer.kafka_errors import made, translate
 from auditlog_consumer.messages import KafkaMessage, Messages
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import TransientError
@@ -54,14 +54,6 @@ class Polled:
     trouble: list[TransientError] = field(default_factory=list)
 
 
-def _client(config: dict[str, Any]) -> Consumer:
-    """Return librdkafka's consumer; raises ConfigError when it does not take a setting."""
-    try:
-        return Consumer(config)
-    except KafkaException as error:
-        raise translate(error.args[0], "looking at its settings") from error
-
-
 class GroupMember:
     """Reads the partitions that the group gives to this process. Partition numbers are of one topic.
 
@@ -74,10 +66,13 @@ class GroupMember:
         self._reading: set[int] = set()
         self._commits = Commits()
         session_millis = int(settings.session_timeout_seconds * 1000)
-        self._consumer = _client(
+        self._consumer = made(
+            Consumer,
             {
                 # Kafka tells it to whoever asks who has a partition, as `auditlog doctor` does.
                 "client.id": f"auditlog.{socket.gethostname()}.{os.getpid()}",
+                # It may not be shorter than a session; its default is five minutes.
+                "max.poll.interval.ms": max(300_000, session_millis),
                 **settings.kafka_config,
                 "bootstrap.servers": settings.kafka,
                 "group.id": settings.group,
@@ -89,27 +84,26 @@ class GroupMember:
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
                 "session.timeout.ms": session_millis,
-                # It may not be shorter; its default is five minutes.
-                "max.poll.interval.ms": max(300_000, session_millis),
                 "fetch.wait.max.ms": 100,
                 # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
                 "queued.max.messages.kbytes": 32 * 1024,
                 "fetch.queue.backoff.ms": 10,
                 "on_commit": self._commits.answer,
                 "log_level": 2,
-            }
+            },
         )
         # Asks for committed offsets, and is no member since it never subscribes. The member would never
         # answer while nothing of the topic is assigned; an AdminClient does not get over a broker's restart
         # (librdkafka #4605).
-        self._observer = _client(
+        self._observer = made(
+            Consumer,
             {
                 **settings.kafka_config,
                 "bootstrap.servers": settings.kafka,
                 "group.id": settings.group,
                 "enable.auto.commit": False,
                 "log_level": 2,
-            }
+            },
         )
 
     def join(
@@ -128,6 +122,8 @@ class GroupMember:
             # Nothing is read before its start is known. A placeholder position would not do: librdkafka may
             # look it up, and the answer may come after `start` and move the position forward.
             consumer.incremental_assign([])
+            for tp in given:
+                self._commits.open(tp.partition)
             on_assigned([tp.partition for tp in given])
 
         def taken(tell: Callable[[list[int]], None]) -> Callable[[Any, list[TopicPartition]], None]:
@@ -249,7 +245,7 @@ class GroupMember:
         """Leave the group."""
         self._commits.close()
         self._consumer.close()
-        self._observer.close()
+        # The observer is left alone: it is no member, and closing it would wait for whoever asks through it.
 
     def _named(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in partitions]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from auditlog_schemas.errors import AuditError, BrokerUnavailable, ConfigError, TerminalError
+
+T = TypeVar("T")
 
 _AWAY: Final = frozenset(
     {
@@ -63,6 +66,14 @@ _CONFIGURATION: Final = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
+
+
+def made(kind: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
+    """Return a client of librdkafka; raises ConfigError when it does not take a setting."""
+    try:
+        return kind(config)
+    except KafkaException as error:
+        raise translate(error.args[0], "looking at AUDITLOG_KAFKA_CONFIG") from error
 
 
 def translate(error: KafkaError, doing: str) -> AuditError:

@@ -16,7 +16,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from auditlog_consumer.kafka_errors import translate
+from auditlog_consumer.kafka_errors import made, translate
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError
 
 PARTITIONS: Final = 8
@@ -46,7 +46,7 @@ class Topics:
     """Makes and describes topics. Every method raises BrokerUnavailable when Kafka does not answer."""
 
     def __init__(self, kafka: str, config: Mapping[str, str] | None = None) -> None:
-        self._admin = AdminClient({**(config or {}), "bootstrap.servers": kafka, "log_level": 2})
+        self._admin = made(AdminClient, {**(config or {}), "bootstrap.servers": kafka, "log_level": 2})
 
     def ensure(
         self, topic: str, dead_topic: str, partitions: int = PARTITIONS, replicas: int = BROKERS_DEFAULT

@@ -81,7 +81,8 @@ class Turns:
 
     def _give_turns(self, behind: Mapping[int, Collector], now_seconds: float) -> None:
         # A dict keeps the order in which partitions fell behind; those whose turn is over go to its end.
-        waiting = [number for number in dict.fromkeys((*self._queue, *behind)) if number in behind]
+        able = {number for number, one in behind.items() if one.is_replaying or not one.is_full}
+        waiting = [number for number in dict.fromkeys((*self._queue, *behind)) if number in able]
         self._queue = [number for number in waiting if number not in self._turns]
         while self._queue and len(self._turns) < self._turns_max:
             number = self._queue.pop(0)
@@ -89,7 +90,7 @@ class Turns:
 
 
 def _is_over(turn: _Turn, collector: Collector, began_before_seconds: float) -> bool:
-    """Tell whether the turn's batch was taken, or nothing has come since a turn that began long ago."""
-    if collector.next_offset != turn.next_offset:
+    """Tell whether the turn's batch is full or taken, or nothing has come in a turn that began long ago."""
+    if collector.next_offset != turn.next_offset or (collector.is_full and not collector.is_replaying):
         return True
     return not collector.offsets and turn.began_seconds < began_before_seconds

@@ -91,11 +91,23 @@ def test_backlogs_are_read_two_at_a_time_until_their_batch_is_taken() -> None:
         seen.append(sorted(chosen))
         assert all(stage.turns.holds(number) for number in chosen)
         for number in chosen:
-            stage.bring(number, 100)
-        assert stage.choose() == chosen, "the turn goes on until the batch is taken"
+            stage.bring(number, 60)
+        assert stage.choose() == chosen, "the turn goes on until the batch is full"
         for number in chosen:
+            stage.bring(number, 40)
             stage.take(number)
     assert seen == [[0, 1], [2, 3], [0, 4], [1, 2], [0, 3]]
+
+
+def test_a_full_batch_that_nobody_takes_gives_its_turn_away_and_gets_none() -> None:
+    """Its partition may be held up by something else, and the others must not wait for that."""
+    stage = Stage(3)
+    assert stage.choose() == {0, 1}
+    for number in (0, 1):
+        stage.bring(number, 100)
+    assert stage.choose() == {2}
+    stage.take(0)
+    assert stage.choose() == {0, 2}
 
 
 def test_a_partition_that_reaches_its_end_gives_its_turn_away_and_is_still_read() -> None:

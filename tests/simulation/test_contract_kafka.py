@@ -135,6 +135,7 @@ def test_a_partition_is_given_away_after_its_owner_let_go_of_it(stage: Stage) ->
 def test_who_waits_for_a_commit_is_let_go(stage: Stage) -> None:
     member = joined(stage).member
     member.release([0])
+    member.start(0, 0)
     stage.ask(member.announce, 0, 1, "still works")
     assert stage.ask(member.announced, 0) == (1, "still works")
 
