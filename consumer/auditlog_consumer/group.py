@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain, groupby
@@ -64,34 +65,31 @@ class GroupMember:
     def __init__(self, settings: ConsumerSettings) -> None:
         self._topic = settings.topic
         self._reading: set[int] = set()
-        self._commits = Commits()
+        self._lost = False
         session_millis = int(settings.session_timeout_seconds * 1000)
-        self._consumer = made(
-            Consumer,
-            {
-                # Kafka tells it to whoever asks who has a partition, as `auditlog doctor` does.
-                "client.id": f"auditlog.{socket.gethostname()}.{os.getpid()}",
-                # It may not be shorter than a session; its default is five minutes.
-                "max.poll.interval.ms": max(300_000, session_millis),
-                **settings.kafka_config,
-                "bootstrap.servers": settings.kafka,
-                "group.id": settings.group,
-                "partition.assignment.strategy": "cooperative-sticky",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                # The ledger says where to start; a position that Kafka lost must be an error, never a jump.
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "isolation.level": "read_committed",
-                "session.timeout.ms": session_millis,
-                "fetch.wait.max.ms": 100,
-                # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
-                "queued.max.messages.kbytes": 32 * 1024,
-                "fetch.queue.backoff.ms": 10,
-                "on_commit": self._commits.answer,
-                "log_level": 2,
-            },
-        )
+        self._config: dict[str, Any] = {
+            # Kafka tells it to whoever asks who has a partition, as `auditlog doctor` does.
+            "client.id": f"auditlog.{socket.gethostname()}.{os.getpid()}",
+            # It may not be shorter than a session; its default is five minutes.
+            "max.poll.interval.ms": max(300_000, session_millis),
+            **settings.kafka_config,
+            "bootstrap.servers": settings.kafka,
+            "group.id": settings.group,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            # The ledger says where to start; a position that Kafka lost must be an error, never a jump.
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "session.timeout.ms": session_millis,
+            "fetch.wait.max.ms": 100,
+            # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
+            "queued.max.messages.kbytes": 32 * 1024,
+            "fetch.queue.backoff.ms": 10,
+            "log_level": 2,
+        }
+        self._open()
         # Asks for committed offsets, and is no member since it never subscribes. The member would never
         # answer while nothing of the topic is assigned; an AdminClient does not get over a broker's restart
         # (librdkafka #4605).
@@ -102,6 +100,7 @@ class GroupMember:
                 "bootstrap.servers": settings.kafka,
                 "group.id": settings.group,
                 "enable.auto.commit": False,
+                "session.timeout.ms": session_millis,
                 "log_level": 2,
             },
         )
@@ -118,7 +117,20 @@ class GroupMember:
         somebody else already.
         """
 
+        self._callbacks = (on_assigned, on_revoked, on_lost)
+        self._subscribe()
+
+    def _open(self) -> None:
+        # Answers to commits of an earlier client must not be taken for answers to those of this one.
+        self._commits = Commits()
+        self._consumer = made(Consumer, {**self._config, "on_commit": self._commits.answer})
+
+    def _subscribe(self) -> None:
+        on_assigned, on_revoked, on_lost = self._callbacks
+
         def assigned(consumer: Any, given: list[TopicPartition]) -> None:
+            if consumer is not self._consumer:
+                return
             # Nothing is read before its start is known. A placeholder position would not do: librdkafka may
             # look it up, and the answer may come after `start` and move the position forward.
             consumer.incremental_assign([])
@@ -128,6 +140,9 @@ class GroupMember:
 
         def taken(tell: Callable[[list[int]], None]) -> Callable[[Any, list[TopicPartition]], None]:
             def take(consumer: Any, partitions: list[TopicPartition]) -> None:
+                if consumer is not self._consumer:
+                    return
+                self._lost |= tell is on_lost
                 tell([tp.partition for tp in partitions])
                 consumer.incremental_unassign([tp for tp in partitions if tp.partition in self._reading])
                 self._reading -= {tp.partition for tp in partitions}
@@ -145,6 +160,8 @@ class GroupMember:
             ConfigError, TerminalError: Kafka says something that waiting will not mend.
         """
         polled = Polled()
+        if self._lost:
+            self._rejoin()
         try:
             if wanted := self._commits.take():
                 positions = [TopicPartition(self._topic, *position) for position in wanted]
@@ -163,6 +180,17 @@ class GroupMember:
         for number, parts in runs.items():
             polled.messages[number] = Messages.of(list(chain.from_iterable(parts)))
         return polled
+
+    def _rejoin(self) -> None:
+        """Join as a new member, with a new client: one that lost its partitions was seen to wait for ever."""
+        self._lost = False
+        self._reading.clear()
+        self._commits.close()
+        old = self._consumer
+        self._open()
+        self._subscribe()
+        # Aside, since it may wait for a broker; by now its callbacks do nothing.
+        threading.Thread(target=old.close, name="closing", daemon=True).start()
 
     def _note(self, polled: Polled, failure: KafkaError, partition: int, offset: int) -> None:
         if failure.code() in _OUT_OF_RANGE:

@@ -84,3 +84,44 @@ def test_a_paused_partition_is_read_after_another_start(kafka_bootstrap: str) ->
     finally:
         member.close()
     assert found == [5, 6, 7, 8, 9]
+
+
+def test_a_member_that_lost_its_partitions_joins_again(kafka_bootstrap: str) -> None:
+    """It did not poll for too long, as when its process was stopped."""
+    topic = f"group-{time.monotonic_ns()}"
+    Topics(kafka_bootstrap).ensure(topic, f"{topic}.dead")
+    settings = ConsumerSettings.load(
+        kafka=kafka_bootstrap,
+        topic=topic,
+        group=topic,
+        session_timeout_seconds=6.0,
+        kafka_config={"max.poll.interval.ms": "6000"},
+    )
+    member, given, lost = GroupMember(settings), list[int](), list[int]()
+    member.join(given.extend, lambda _: None, lost.extend)
+
+    def poll_until_given() -> None:
+        deadline = time.monotonic() + 30
+        while len(given) < 8:
+            assert time.monotonic() < deadline, f"given {given}, lost {lost}"
+            member.poll(10, 0.05)
+
+    try:
+        poll_until_given()
+        member.start(0, 0)
+        given.clear()
+        time.sleep(7)
+        poll_until_given()
+        assert sorted(lost) == list(range(8))
+        writer = AcknowledgedWriter(kafka_bootstrap)
+        writer.write(topic, [Outgoing(str(i).encode(), b"x") for i in range(80)])
+        writer.close()
+        for number in range(8):
+            member.start(number, 0)
+        found = 0
+        deadline = time.monotonic() + 30
+        while found < 80:
+            assert time.monotonic() < deadline, f"read {found}"
+            found += sum(map(len, member.poll(100, 0.05).messages.values()))
+    finally:
+        member.close()
