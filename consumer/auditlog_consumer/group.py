@@ -129,7 +129,7 @@ class GroupMember:
         on_assigned, on_revoked, on_lost = self._callbacks
 
         def assigned(consumer: Any, given: list[TopicPartition]) -> None:
-            if consumer is not self._consumer:
+            if consumer is not self._consumer or self._lost:
                 return
             # Nothing is read before its start is known. A placeholder position would not do: librdkafka may
             # look it up, and the answer may come after `start` and move the position forward.
