@@ -57,8 +57,8 @@ class ConsumerSettings(BaseSettings):
     batch_rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
     batch_bytes_max: Bytes = 20 * 1024 * 1024
     flush_interval_seconds: Seconds = 1.0
-    buffered_bytes_max: Bytes = 128 * 1024 * 1024
-    backlog_turns_max: Count = 2
+    buffered_bytes_max: Bytes = 88 * 1024 * 1024
+    backlog_turns_max: Count = 1
     storing_threads: Count = 4
     window_offsets: Annotated[int, Field(ge=0, le=WINDOW_MAX)] = 1_000_000
     session_timeout_seconds: Seconds = 30.0
