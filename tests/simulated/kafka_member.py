@@ -52,6 +52,7 @@ class SimGroupMember:
         self._wishes: list[_Wish] = []
         self._sent: dict[int, _Wish] = {}
         self._commits = 0
+        self._open: set[int] = set()
         self._left_out: set[tuple[int, int]] = set()
 
     def join(self, on_assigned: Told, on_revoked: Told, on_lost: Told) -> None:
@@ -79,6 +80,7 @@ class SimGroupMember:
     def start(self, partition: int, offset: int) -> None:
         """Read a partition from an offset on."""
         self._process.require_alive()
+        self._open.add(partition)
         self._positions[partition] = offset
         self._end_told.pop(partition, None)
         self._paused.discard(partition)
@@ -99,6 +101,8 @@ class SimGroupMember:
         """Commit an offset with metadata: leave a wish for the polling thread, and wait for its answer."""
         what = f"announce {partition}/{next_offset} {_short(metadata)}"
         self._network.step(self._process, what)
+        if partition not in self._open:
+            raise BrokerUnavailable("the partition was taken away")
         wish = _Wish(what, partition, next_offset, metadata)
         self._wishes.append(wish)
         self._process.notify()
@@ -121,8 +125,9 @@ class SimGroupMember:
     def commit(self, partition: int, next_offset: int) -> None:
         """Have an offset committed without metadata, by a poll to come."""
         self._network.step(self._process, f"commit {partition}/{next_offset}")
-        self._wishes.append(_Wish(f"commit {partition}/{next_offset}", partition, next_offset, ""))
-        self._process.notify()
+        if partition in self._open:
+            self._wishes.append(_Wish(f"commit {partition}/{next_offset}", partition, next_offset, ""))
+            self._process.notify()
 
     def close(self) -> None:
         """Leave the group."""
@@ -132,6 +137,7 @@ class SimGroupMember:
 
     def release(self, partitions: Iterable[int]) -> None:
         """Let go of those who wait for a commit of these partitions; it may be made all the same."""
+        self._open -= set(partitions)
         for wish in self._wishes + list(self._sent.values()):
             if wish.partition in partitions and not wish.answers:
                 wish.answers.append(BrokerUnavailable("the partition was taken away"))
@@ -198,6 +204,7 @@ class SimGroupMember:
             self._kafka.release(member, taken)
         elif member.to_assign:
             given, member.to_assign = sorted(member.to_assign), set()
+            self._open |= set(given)
             on_assigned(given)
 
     def _let_go(self, tell: Told, partitions: set[int]) -> None:
