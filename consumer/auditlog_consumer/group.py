@@ -138,11 +138,13 @@ class GroupMember:
                 self._commits.open(tp.partition)
             on_assigned([tp.partition for tp in given])
 
-        def taken(tell: Callable[[list[int]], None]) -> Callable[[Any, list[TopicPartition]], None]:
+        def taken(
+            tell: Callable[[list[int]], None], lost: bool
+        ) -> Callable[[Any, list[TopicPartition]], None]:
             def take(consumer: Any, partitions: list[TopicPartition]) -> None:
                 if consumer is not self._consumer:
                     return
-                self._lost |= tell is on_lost
+                self._lost |= lost
                 tell([tp.partition for tp in partitions])
                 consumer.incremental_unassign([tp for tp in partitions if tp.partition in self._reading])
                 self._reading -= {tp.partition for tp in partitions}
@@ -150,7 +152,10 @@ class GroupMember:
             return take
 
         self._consumer.subscribe(
-            [self._topic], on_assign=assigned, on_revoke=taken(on_revoked), on_lost=taken(on_lost)
+            [self._topic],
+            on_assign=assigned,
+            on_revoke=taken(on_revoked, lost=False),
+            on_lost=taken(on_lost, lost=True),
         )
 
     def poll(self, messages_max: int, seconds: float) -> Polled:
