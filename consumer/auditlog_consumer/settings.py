@@ -39,7 +39,8 @@ class ConsumerSettings(BaseSettings):
             are their batches.
         storing_threads: batches stored at the same time.
         window_offsets: a second copy of an event (same account, same event id) is dropped when the first
-            one was accepted within so many offsets before, in the same partition. 24 bytes of memory each.
+            one was accepted within so many offsets before, in the same partition. 24 to 48 bytes of
+            memory for each, in each partition.
         session_timeout_seconds: after which Kafka gives the partitions of a silent member away.
         takes_over_group: another group whose ledger this one goes on with, after a change of `group`.
         stop_seconds_max: how long a stop waits for batches under way.

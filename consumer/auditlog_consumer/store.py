@@ -77,9 +77,8 @@ class BatchStore:
 
         On return every message of the batch is a row, read back after its insert, or a dead letter that Kafka
         acknowledged, or a copy of an event within the window; the ledger has a row that says so, read back
-        too; and the window covers the batch. When it raises, any part of that may have happened, except the
-        ledger row and what follows it; storing the same range again, here or by the next owner, completes it
-        and stores no row twice.
+        too; and the window covers the batch. When it raises, any part of that may have happened; storing the
+        same range again, here or by the next owner, completes it and stores no row twice.
 
         Raises:
             EpochEnded: the partition was taken away; whoever has it now starts from the ledger.
@@ -196,6 +195,7 @@ class _Insertion:
         try:
             ledger.append(range, self._deadline)
         except InsertTooLate:
+            metrics.INSERTS_TOO_LATE.inc()
             self._deadline = None
             self._clock.read()
             raise

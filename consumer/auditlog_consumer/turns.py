@@ -26,8 +26,8 @@ class Turns:
 
     The engine's cost is mostly by batch, and memory for messages is limited: a few partitions that are read
     until their batch is full make larger batches than all of them at once. A turn ends with the batch, at
-    the end of the partition, or after a time, whatever comes first. Those with a backlog wait in a queue, so
-    all of them are read.
+    the end of the partition, or after a time in which nothing came, whatever is first. Those with a backlog
+    wait in a queue, so all of them are read.
 
     Attributes:
         crowded: the memory is in use: nothing more should be taken from Kafka's client.

@@ -54,7 +54,7 @@ def keys_of(account_ids: Any, event_ids: Any) -> Keys:
 class Window:
     """The accepted events of the last offsets of one partition. Not thread-safe.
 
-    Memory: 24 bytes for each offset of its size, taken as it fills.
+    Memory: 24 bytes for each offset of its size, rounded up to a power of two, taken as it fills.
 
     Args:
         offsets_max: how many offsets it reaches back.
