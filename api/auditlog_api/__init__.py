@@ -1,0 +1,1 @@
+"""HTTP API and web pages: the audit log that people read."""
