@@ -27,7 +27,7 @@ from cli.running_command import (
     without_colours,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 Done: TypeAlias = "subprocess.CompletedProcess[str]"
 Auditlog: TypeAlias = Callable[..., Done]

@@ -16,27 +16,20 @@ from confluent_kafka.admin import AdminClient
 from auditlog_cli.doctor import progress
 from auditlog_consumer.topics import Topics
 from auditlog_local.child import Child
-from auditlog_local.clickhouse_child import clickhouse_child
 from auditlog_local.ports import free_ports
 from cli.ran import Run
+from kit import servers
 from kit.events import make_event
 from kit.pipeline import Pipeline
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
 def own_clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, str]]:
     """A ClickHouse that this module may stop."""
-    directory = tmp_path_factory.mktemp("doctor")
-    (port,) = free_ports(1)
-    child = Child(clickhouse_child(directory / "data", port), directory)
-    child.start()
-    try:
-        child.wait_ready()
-        yield child, f"http://default:@127.0.0.1:{port}"
-    finally:
-        child.stop()
+    with servers.own_clickhouse(tmp_path_factory.mktemp("doctor")) as started:
+        yield started
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from cli.running_command import AUDITLOG, LongRunning, environment, processes_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 def consumers_of(data_dir: Path) -> list[int]:

@@ -31,7 +31,7 @@ from kit.bad_messages import bad_messages
 from kit.events import make_event, make_record
 from kit.pipeline import Pipeline
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 def test_good_and_bad_messages_are_all_accounted_for(pipeline: Pipeline) -> None:

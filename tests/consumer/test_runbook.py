@@ -15,7 +15,7 @@ from auditlog_schemas.errors import TerminalError
 from kit.events import make_event
 from kit.pipeline import Pipeline
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 RUNBOOK: Final = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
 

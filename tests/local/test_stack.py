@@ -23,7 +23,7 @@ from auditlog_local.supervisor import ChildEvent
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
 from local.http_call import value
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 UP = """
 import sys, pathlib

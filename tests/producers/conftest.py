@@ -11,9 +11,10 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from auditlog_local.ports import free_ports
 from auditlog_producers import Actor, AuditEvent, AuditProducer, Entity, Source, new_event_id
 from kit.producing import MakeEvent, Read
-from kit.registry_server import RegistryServer, free_port
+from kit.registry_server import RegistryServer
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,8 @@ def mock_kafka() -> Iterator[str]:
 @pytest.fixture
 def nobody() -> str:
     """An address where nothing listens."""
-    return f"127.0.0.1:{free_port()}"
+    (port,) = free_ports(1)
+    return f"127.0.0.1:{port}"
 
 
 @pytest.fixture

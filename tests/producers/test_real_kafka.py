@@ -17,7 +17,6 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from auditlog_local.child import Child
-from auditlog_local.kafka import kafka_child, remembered_node
 from auditlog_producers import (
     AuditProducer,
     BrokerUnavailable,
@@ -28,8 +27,9 @@ from auditlog_producers import (
 )
 from auditlog_producers.checked_event import decoded
 from kit.producing import Read
+from kit.servers import own_kafka
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 CreateTopic: TypeAlias = Callable[[str, str], None]
 
@@ -85,12 +85,8 @@ def test_a_missing_topic_says_what_to_do(kafka_bootstrap: str, topic: str, parts
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[tuple[Child, str]]:
     """A broker of this test's own: to be killed, or to have the default topic."""
-    node = remembered_node(tmp_path / "data")
-    child = Child(kafka_child(tmp_path / "data", node), tmp_path)
-    child.start()
-    child.wait_ready()
-    yield child, node.bootstrap
-    child.stop()
+    with own_kafka(tmp_path) as started:
+        yield started
 
 
 def test_a_broker_killed_and_restarted_loses_and_doubles_nothing(

@@ -20,7 +20,7 @@ from kit.registry_server import RegistryServer
 
 OpenClient: TypeAlias = Callable[..., SchemaRegistry]
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 @pytest.fixture
