@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from kit.servers import START_SECONDS_MAX
+
 AUDITLOG = (sys.executable, "-m", "auditlog_cli")
 VARIABLES = ("AUDITLOG_KAFKA", "AUDITLOG_CLICKHOUSE_URL", "AUDITLOG_CATALOG", "AUDITLOG_TOPIC", "COLUMNS")
 
@@ -43,7 +45,7 @@ class LongRunning:
     def err(self) -> str:
         return "".join(self._err)
 
-    def wait_for(self, text: str, seconds_max: float = 60.0) -> None:
+    def wait_for(self, text: str, seconds_max: float = START_SECONDS_MAX) -> None:
         """Return once the command has said this."""
         deadline = time.monotonic() + seconds_max
         while text not in self.err:
@@ -55,7 +57,7 @@ class LongRunning:
         """Press Ctrl-C; return the exit code and how long it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -163,7 +163,7 @@ def test_clickhouse_hangs(pipeline: Pipeline, doctor: Doctor, own_clickhouse: tu
             began = time.monotonic()
             code, lines = doctor.look()
             took = time.monotonic() - began
-        pipeline.wait_until_caught_up(90)
+        pipeline.wait_until_caught_up()
     assert code == 1
     assert took < 30
     assert lines["clickhouse"].status == "wrong"
@@ -188,9 +188,9 @@ def test_the_topic_was_made_again(pipeline: Pipeline, doctor: Doctor) -> None:
     with pipeline.running():
         pipeline.wait_until_caught_up()
     admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
-    admin.delete_topics([pipeline.topic])[pipeline.topic].result(20)
+    admin.delete_topics([pipeline.topic])[pipeline.topic].result(60)
     topics = Topics(pipeline.settings.kafka)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while topics.find(pipeline.topic) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.1)

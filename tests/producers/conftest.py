@@ -80,7 +80,7 @@ def _read(kafka: str, topic: str, count: int) -> list[Message]:
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     messages: list[Message] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(messages) < count and time.monotonic() < deadline:
         messages += [message for message in consumer.consume(count, timeout=0.2) if message.error() is None]
     consumer.close()
