@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from kit.servers import START_SECONDS_MAX
+from kit.servers import START_SECONDS_MAX, bound
 
 AUDITLOG = (sys.executable, "-m", "auditlog_cli")
 VARIABLES = ("AUDITLOG_KAFKA", "AUDITLOG_CLICKHOUSE_URL", "AUDITLOG_CATALOG", "AUDITLOG_TOPIC", "COLUMNS")
@@ -30,7 +30,7 @@ class LongRunning:
 
     def __init__(self, data_dir: Path, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [*AUDITLOG, *arguments],
+            bound(*AUDITLOG, *arguments),
             env=environment(data_dir),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -57,7 +57,11 @@ class LongRunning:
         """Press Ctrl-C; return the exit code and how long it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(60)
+        try:
+            code = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from auditlog_local.ports import free_ports
 from kit.events import make_event
 from kit.pipeline import Pipeline
+from kit.servers import bound
 
 pytestmark = pytest.mark.integration
 
@@ -56,13 +57,13 @@ def consumer(pipeline: Pipeline, port: int, log: Path) -> Iterator[subprocess.Po
     }
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "auditlog_cli", "consume", "--log-json"], env=environment, stderr=out
+            bound(sys.executable, "-m", "auditlog_cli", "consume", "--log-json"), env=environment, stderr=out
         )
     try:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
 
 
 def lines(log: Path) -> list[dict[str, Any]]:

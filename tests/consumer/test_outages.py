@@ -16,7 +16,7 @@ import pytest
 from auditlog_local.child import Child
 from kit.events import make_event
 from kit.pipeline import Pipeline
-from kit.servers import own_clickhouse, own_kafka
+from kit.servers import bound, own_clickhouse, own_kafka
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -80,7 +80,7 @@ def consumer_process(pipeline: Pipeline, log: Path) -> subprocess.Popen[bytes]:
     }
     with log.open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "auditlog_cli", "consume"], env=environment, stdout=out, stderr=out
+            bound(sys.executable, "-m", "auditlog_cli", "consume"), env=environment, stdout=out, stderr=out
         )
 
 

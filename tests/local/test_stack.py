@@ -21,6 +21,7 @@ from auditlog_local.kafka import broker_answers
 from auditlog_local.stack import Addresses, Stack, find_running
 from auditlog_local.supervisor import ChildEvent
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
+from kit.servers import bound
 from local.http_call import value
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
@@ -37,7 +38,9 @@ print("down", flush=True)
 
 
 def up(data_dir: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", UP, str(data_dir)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        bound(sys.executable, "-c", UP, str(data_dir)), stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     return process
