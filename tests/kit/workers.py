@@ -54,6 +54,26 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return max(1, min(processors * WORKERS_PER_PROCESSOR, memory // WORKER_BYTES))
 
 
+class Announcer:
+    """Names a test as soon as it has failed: the dots of several workers do not say which one it was."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Say which test failed, in which phase and after how long."""
+        if report.failed:
+            self._terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce failures where tests run on workers."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and config.getvalue("numprocesses"):
+        config.pluginmanager.register(Announcer(terminal))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On a worker, put the files with long tests first, then those that need servers, then the others."""
