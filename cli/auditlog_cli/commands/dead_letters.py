@@ -194,9 +194,9 @@ def _text(data: bytes) -> str:
 
 def _decoded(body: bytes | None) -> dict[str, Any] | None:
     """Return the event in a message, if it has the built-in schema and can be read at all."""
-    from auditlog_storage.event_json import published_json
     from auditlog_schemas.codec import MessageDecoder, WriterSchemas
     from auditlog_schemas.event import AuditEvent
+    from auditlog_storage.event_json import published_json
 
     try:
         return published_json(AuditEvent.from_record(MessageDecoder(WriterSchemas()).decode(body)))
