@@ -39,7 +39,7 @@ class ServedApi:
         self.loop = loop
         self.connection = connection
         self.backend = backend
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=60)
 
     def token(self, account_id: str = "acc_1", scope: Scope = "read", **more: Any) -> str:
         """Make a token and return its text."""
