@@ -43,7 +43,7 @@ class LongRunning:
     def err(self) -> str:
         return "".join(self._err)
 
-    def wait_for(self, text: str, seconds_max: float = 60.0) -> None:
+    def wait_for(self, text: str, seconds_max: float = 110.0) -> None:
         """Return once the command has said this."""
         deadline = time.monotonic() + seconds_max
         while text not in self.err:
