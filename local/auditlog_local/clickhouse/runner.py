@@ -40,7 +40,7 @@ class Runner:
         engine: the open engine.
         access: its users.
         sessions: the HTTP sessions.
-        guard: looks after the disk; asked before a statement is said to have ended, however it did.
+        guard: looks after the engine's writes.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Runner:
             raise EngineError.from_engine(error) from error
         finally:
             try:
-                self._guard.end_if_failed()
+                self._guard.look_at_end(job.reads_only)
             finally:
                 job.ended.set()
                 os.close(output_fd)

@@ -2,9 +2,11 @@
 
 chDB (4.4, its `WriteBufferFromFileDescriptor`) goes on after a write that failed, as if it had succeeded,
 where ClickHouse raises error 75: with no space left, its inserts and merges make parts without their data
-and put them into place. All it does is count. So the count is looked at after every statement, before its
-answer leaves, and all the time for the sake of merges; when it is not 0 the process ends at once, as in a
-crash.
+and put them into place. All it does is count. So the count is looked at before a statement that writes is
+answered, and all the time for the sake of merges; when it is not 0 the process ends at once, as in a crash.
+While there is little space, it is looked at before any statement is answered: one that reads may have seen
+what a merge damaged. (A merge whose writes fail for another reason, such as a user's quota, is noticed within
+a quarter of a second.)
 
 What was damaged is found when the engine is opened again, since every lost byte makes a file shorter than the
 part's checksums say. The engine sets such a part aside and takes the parts that it was merged from, which it
@@ -29,8 +31,11 @@ from auditlog_local.clickhouse.errors import NOT_ENOUGH_SPACE, EngineError
 from auditlog_local.clickhouse.free_space import free_bytes
 
 LOOK_SECONDS: Final = 0.25
-ALARMED_LOOK_SECONDS: Final = 0.02
-"""While less is free than the engine keeps free: a merge must not read what another one has just damaged."""
+SHORT_LOOK_SECONDS: Final = 0.02
+"""While there is little space: a merge must not read what another one has just damaged."""
+SHORT_BYTES: Final = 64 << 20
+"""There is little space when less than this, or than what is kept free, is free, and for a while after."""
+SHORT_SECONDS: Final = 1.0
 EXIT_CODE: Final = 3
 """Of a server that ended because a write failed."""
 
@@ -50,6 +55,7 @@ class WriteGuard:
         self._keep_free_bytes = keep_free_bytes
         self._lock = threading.Lock()
         self._looked_at = 0.0
+        self._short_until = 0.0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="failed writes", daemon=True)
         self._thread.start()
@@ -77,6 +83,15 @@ class WriteGuard:
             )
             os._exit(EXIT_CODE)
 
+    def look_at_end(self, reads_only: bool) -> None:
+        """Look, where the answer of a statement that has ended may rest on a failed write: see the module.
+
+        Raises:
+            EngineError: the engine does not tell.
+        """
+        if not reads_only or self._is_short():
+            self.end_if_failed()
+
     def require_space(self) -> None:
         """Return when what is kept free is free: before tables are made or changed, and rows deleted.
 
@@ -97,11 +112,18 @@ class WriteGuard:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._closed.wait(ALARMED_LOOK_SECONDS):
+        while not self._closed.wait(SHORT_LOOK_SECONDS):
             due = self._looked_at + LOOK_SECONDS <= time.monotonic()
-            if due or free_bytes(Path()) < self._keep_free_bytes:
+            if self._is_short() or due:
                 with suppress(EngineError):
                     self.end_if_failed()
+
+    def _is_short(self) -> bool:
+        """Tell whether there is little space or was within the last second."""
+        now = time.monotonic()
+        if free_bytes(Path()) < max(self._keep_free_bytes, SHORT_BYTES):
+            self._short_until = now + SHORT_SECONDS
+        return now < self._short_until
 
 
 def mend_projections(engine: Engine) -> None:
