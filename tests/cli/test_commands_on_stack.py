@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import httpx
 import pytest
 
-from auditlog_cli.event_json import parse_event
+from auditlog_cli.event_input import parse_event
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_local.stack import find_running
 from auditlog_schemas.codec import encode
@@ -103,6 +104,30 @@ def test_up_says_where_everything_is(stack: LongRunning, data_dir: Path) -> None
     assert f"export AUDITLOG_KAFKA={running.kafka}" in stack.err
     assert f"export AUDITLOG_CLICKHOUSE_URL={running.clickhouse_url}" in stack.err
     assert re.search(r"✓ topic +audit.events, 8 partitions", stack.err)
+
+
+def test_the_api_of_up_answers_with_the_token_that_up_shows(
+    stack: LongRunning, auditlog: Auditlog, data_dir: Path
+) -> None:
+    shown = re.search(r"curl -H 'Authorization: Bearer (alt_\w+)' (http://127\.0\.0\.1:\d+)(\S+)", stack.err)
+    assert shown
+    token, url, path = shown.groups()
+    assert f"✓ api         {url}" in stack.err
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        answer = client.get(path, headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200
+        state = client.get("/readyz").json()
+        assert (state["clickhouse"], state["kafka"]["ok"]) == ({"ok": True}, True)
+        made = client.post(
+            "/v1/accounts/acc_1/viewer-tokens", json={}, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert made.status_code == 201
+    # What the command makes is recorded in the log that it is about.
+    created = auditlog("token", "create", "--account", "acc_tokens", "--scope", "read", "--name", "CI")
+    assert (created.returncode, created.stderr.count("\n")) == (0, 1)
+    [event] = stored(auditlog, data_dir, "acc_tokens", 1)
+    assert (event["action"], event["source"]["service"]) == ("audit_token_created", "auditlog-cli")
+    assert oct((data_dir / "api" / "viewer-keys.json").stat().st_mode)[-3:] == "600"
 
 
 def test_good_lines_are_published_and_bad_ones_named(auditlog: Auditlog, data_dir: Path) -> None:
