@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit.workers import FILES_OF_SINGLE_TESTS, Spread
-
-
-def scope(nodeid: str) -> str:
-    return Spread.__new__(Spread)._split_scope(nodeid)
+from kit.workers import FILES_OF_SINGLE_TESTS, piece_of
 
 
 def test_a_file_is_one_piece_of_work() -> None:
-    assert scope("tests/cli/test_moments.py::test_a[1]") == "tests/cli/test_moments.py"
+    assert piece_of("tests/cli/test_moments.py::test_a[1]") == "tests/cli/test_moments.py"
 
 
 def test_single_tests_are_pieces_of_their_own(root: Path) -> None:
     for file in FILES_OF_SINGLE_TESTS:
         assert (root / file).is_file()
-        assert scope(f"{file}::test_a[1]") == f"{file}::test_a[1]"
+        assert piece_of(f"{file}::test_a[1]") == f"{file}::test_a[1]"
