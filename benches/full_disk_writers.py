@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import pyarrow as pa
@@ -125,7 +125,7 @@ class Writers:
             step += acknowledged
         return False
 
-    def _read_back(self, batch: Batch) -> pa.Array | None:
+    def _read_back(self, batch: Batch) -> pa.Array[Any] | None:
         """Return the stored offsets of a batch; None when it is time to stop."""
         at = batch.partition
         while not self._stop.is_set():

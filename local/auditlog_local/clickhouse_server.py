@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-import uvloop
 
 from auditlog_local.clickhouse.free_space import KEEP_FREE_BYTES, wait_for_space
 from auditlog_local.data_dir_lock import DataDirLock
@@ -126,7 +125,7 @@ def main() -> int:
             os.chdir(arguments.data_dir)
             shutil.rmtree(SPOOL_DIR, ignore_errors=True)
             SPOOL_DIR.mkdir()
-            uvloop.run(_serve(arguments, listener))
+            asyncio.run(_serve(arguments, listener))
     except (AuditError, OSError) as error:
         sys.stderr.write(f"clickhouse: {error}\n")
         return 1

@@ -34,7 +34,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         )
         running.append(process)
         url = f"http://default:@127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not answers_ping(f"http://127.0.0.1:{port}"):
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             assert time.monotonic() < deadline
