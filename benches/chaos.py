@@ -105,8 +105,12 @@ def play(servers: Servers, disk: SmallDisk | None, faults: list[Fault], seed: in
             load, run, stack, verdict, stack.check(), behind, seconds, disk.used_bytes if disk else 0
         )
         if not outcome.well:
-            print(f"kept for study: {_keep(servers.directory, outcome, direct, seed)}", flush=True)
+            kept = _keep(servers.directory, seed)
+            _explain(outcome, direct, kept / "evidence.txt")
         return outcome
+    except Exception:
+        _keep(servers.directory, seed)
+        raise
     finally:
         stop.set()
         run.close()
@@ -114,11 +118,17 @@ def play(servers: Servers, disk: SmallDisk | None, faults: list[Fault], seed: in
         publishing.join(10)
 
 
-def _keep(logs: Path, outcome: Outcome, direct: Connection, seed: int) -> Path:
-    """Copy the logs to a directory that stays, with what is known of the trouble."""
+def _keep(logs: Path, seed: int) -> Path:
+    """Copy the logs to a directory that stays."""
     kept = Path(tempfile.mkdtemp(prefix=f"auditlog-chaos-{seed}-"))
     for log in logs.glob("*.log*"):
         shutil.copy(log, kept)
+    print(f"kept for study: {kept}", flush=True)
+    return kept
+
+
+def _explain(outcome: Outcome, direct: Connection, path: Path) -> None:
+    """Write down what is known of the trouble."""
     lines = [
         *_happenings(outcome),
         *outcome.stack.exits,
@@ -127,8 +137,7 @@ def _keep(logs: Path, outcome: Outcome, direct: Connection, seed: int) -> Path:
         outcome.checked.stderr,
         *evidence(outcome.verdict, direct),
     ]
-    (kept / "evidence.txt").write_text("\n".join(lines) + "\n")
-    return kept
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _happenings(outcome: Outcome) -> list[str]:

@@ -150,7 +150,9 @@ async def _pipe_reader(read_fd: int) -> tuple[asyncio.StreamReader, asyncio.Read
     widen_pipe(read_fd)
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=PIPE_BYTES)
-    source = os.fdopen(read_fd, "rb", buffering=0)
+    # uvloop closes the descriptor itself, and then the file. Were that to close it too, it would be somebody
+    # else's by then: the engine opens and closes files all the time.
+    source = os.fdopen(read_fd, "rb", buffering=0, closefd=False)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
     return reader, transport
 
