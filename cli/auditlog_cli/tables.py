@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditlog_cli.inert import inert
 from auditlog_cli.terminal import data_console, is_terminal, write
+from auditlog_schemas.inert import inert
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from auditlog_cli.addresses import consumer_settings
-from auditlog_cli.inert import shortened
 from auditlog_cli.moments import column_time, rfc3339
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import is_terminal, say, write, write_json
 from auditlog_schemas.errors import ConfigError, InvalidEvent, NotFound
+from auditlog_schemas.inert import shortened
 
 if TYPE_CHECKING:
     from auditlog_consumer.dead_letter_log import DeadLetter

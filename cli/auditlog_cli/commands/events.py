@@ -10,13 +10,13 @@ import typer
 from auditlog_cli.addresses import connect
 from auditlog_cli.catalog_source import configured_catalog
 from auditlog_cli.event_json import stored_json
-from auditlog_cli.inert import shortened
 from auditlog_cli.moments import column_time, parse_moment
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Since, Until
 from auditlog_cli.sentences import SENTENCE_CHARACTERS_MAX, changes_in_words
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import is_terminal, say, write_json
 from auditlog_schemas.errors import BadFilter
+from auditlog_schemas.inert import shortened
 
 if TYPE_CHECKING:
     from auditlog_schemas.catalog import Catalog

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from auditlog_cli.commands.check import summary
 from auditlog_cli.demo.names import ACCOUNTS
-from auditlog_cli.inert import inert
 from auditlog_cli.own_name import data_dir_option, own_name
 from auditlog_cli.sentences import changes_in_words
 from auditlog_cli.terminal import data_console, is_terminal, write
+from auditlog_schemas.inert import inert
 from auditlog_storage.reader import LogReader
 
 if TYPE_CHECKING:

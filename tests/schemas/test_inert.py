@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from auditlog_cli.inert import UNSAFE, inert, inert_json, shortened
+from auditlog_schemas.inert import UNSAFE, inert, inert_json, shortened
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202egnirts\u2069 zero\u200bwidth\r\n\x9b2J \ufeff[bold]x[/bold]"
 
