@@ -1,7 +1,7 @@
 """Text from events, made harmless for whatever shows it: a terminal, a page, a log line.
 
-Names, ids and messages come from anybody. Shown as they are, they could move a terminal's cursor, hide parts of
-themselves or turn the reading direction of the whole line.
+Names, ids and messages come from anybody. Shown as they are, they could move a terminal's cursor, hide parts
+of themselves or turn the reading direction of the whole line.
 """
 
 from __future__ import annotations
