@@ -41,8 +41,3 @@ def rfc3339(moment: datetime) -> str:
     """Return an aware time as RFC 3339 in UTC, with as many decimals as it needs."""
     text = moment.astimezone(UTC).isoformat(timespec="auto").replace("+00:00", "")
     return (text.rstrip("0") if "." in text else text) + "Z"
-
-
-def column_time(moment: datetime, for_person: bool) -> str:
-    """Return an aware time in UTC, to the second; RFC 3339 unless a person reads it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S" if for_person else "%Y-%m-%dT%H:%M:%SZ")
