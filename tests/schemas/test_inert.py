@@ -43,6 +43,14 @@ def test_json_is_inert_and_loses_nothing() -> None:
     assert json.loads(line) == value
 
 
+def test_indented_json_breaks_lines_between_values_only() -> None:
+    value = {"name": HOSTILE, "more": ["a\nb", "\u2028"]}
+    text = inert_json(value, indent=2)
+    assert UNSAFE.search(text.replace("\n", "")) is None
+    assert len(text.split("\n")) == 7
+    assert json.loads(text) == value
+
+
 def test_json_beyond_the_basic_plane() -> None:
     assert json.loads(inert_json("\U000e0041\U0001f600")) == "\U000e0041\U0001f600"
 

@@ -39,22 +39,23 @@ def finalized(value: Any) -> Any:
 def indented(text: str) -> list[str]:
     """Return JSON text as indented lines; text that is no JSON as one line.
 
-    Nothing but white space changes: a number keeps its digits, a repeated key stays, a string keeps its quotes
-    (``"5"`` and ``5`` are not the same value).
+    Nothing but white space changes: a number keeps its digits, a repeated key stays, a string keeps its
+    quotes (``"5"`` and ``5`` are not the same value).
     """
     try:
         json.loads(text)
     except (ValueError, RecursionError):
         return [text]
-    lines, depth = [""], 0
-    tokens = _TOKEN.findall(text)
-    for index, token in enumerate(tokens):
-        before = tokens[index - 1] if index else ""
-        is_closing = token in ("]", "}")
-        is_empty_pair = is_closing and before in ("[", "{")
+    lines, depth, before = [""], 0, ""
+    for sign in _TOKEN.findall(text):
+        is_closing = sign in ("]", "}")
         depth -= is_closing
-        if (is_closing and not is_empty_pair) or (before in ("[", "{", ",") and not is_empty_pair):
+        if before in ("[", "{"):
+            if not is_closing:
+                lines.append(_INDENT * depth)
+        elif is_closing or before == ",":
             lines.append(_INDENT * depth)
-        lines[-1] += token + (" " if token == ":" else "")
-        depth += token in ("[", "{")
+        lines[-1] += f"{sign} " if sign == ":" else sign
+        depth += sign in ("[", "{")
+        before = sign
     return lines

@@ -1,0 +1,82 @@
+"""Errors as people meet them: no session, an ended one, nothing there, something wrong, try again later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from auditlog_api.pages.rendering import page, theme_of
+from auditlog_api.problem import Problem, problem_of
+from auditlog_schemas.errors import AuditError
+
+ENDED: Final = frozenset({"token-expired", "token-revoked"})
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a page says about an error."""
+
+    mark: str
+    heading: str
+    text: str
+
+
+_SIGN_IN: Final = Words("→", "Sign in", "These pages need a token. Open them from your application, or enter one.")
+_ENDED: Final = Words(
+    "⏱", "Your session has ended", "The token that opened this page is no longer good. Nothing is lost: get a fresh one."
+)
+_REFUSED: Final = Words("→", "That token does not work", "It was mistyped, cut, or is not known here.")
+_NOTHING: Final = Words("∅", "Nothing here", "There is nothing at this address that you may read.")
+_BUSY: Final = Words("…", "Too busy just now", "Many requests are under way. Try again in a moment.")
+_AWAY: Final = Words(
+    "…", "The log cannot be read now", "Nothing is lost: events are kept and will be shown. Try again in a moment."
+)
+
+
+def trouble_page(request: Request, error: Exception) -> Response:
+    """Return the page for an error of a page's route."""
+    problem = _problem(error)
+    words = _words(problem)
+    settings = request.app.state.backend.settings
+    needs_token = problem.status == 401
+    again = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    answer = page(
+        "message.html",
+        problem.status,
+        theme=theme_of(request),
+        zone="utc",
+        mark=words.mark,
+        heading=words.heading,
+        text=words.text,
+        sign_in_url=settings.sign_in_url if needs_token else None,
+        with_form=needs_token,
+        next=again if request.method == "GET" else "/",
+        retry=again if problem.status in (429, 503) else None,
+    )
+    answer.headers.update({name: value for name, value in problem.headers.items() if name != "Content-Type"})
+    return answer
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, AuditError):
+        return problem_of(error)
+    if isinstance(error, RequestValidationError):
+        return Problem(400, "bad-request", "The address has a part that cannot be read.")
+    assert isinstance(error, HTTPException)
+    return Problem(error.status_code, "refused", error.detail)
+
+
+def _words(problem: Problem) -> Words:
+    if problem.name in ENDED:
+        return _ENDED
+    if problem.status == 401:
+        return _SIGN_IN if problem.name == "token-missing" else _REFUSED
+    known = {404: _NOTHING, 429: _BUSY, 503: _AWAY}.get(problem.status)
+    return known or Words("!", "This page cannot be shown", f"{problem.detail[:1].upper()}{problem.detail[1:]}.")
