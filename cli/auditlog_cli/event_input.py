@@ -5,8 +5,8 @@
      "actor": {"type": "platform_user", "id": "usr_7", "name": "Ada"},
      "changes": [{"field": "seats", "before": "5", "after": "10"}]}
 
-`before` and `after` are JSON text. Reading is kinder than writing: a value that is no string, and a string that
-is not JSON text, are turned into JSON text. Null and a missing key mean absent.
+`before` and `after` are JSON text. Reading is kinder than writing: a value that is no string, and a string
+that is not JSON text, are turned into JSON text. Null and a missing key mean absent.
 """
 
 from __future__ import annotations
