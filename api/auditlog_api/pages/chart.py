@@ -102,7 +102,7 @@ def chart_of(histogram: Histogram, href: Callable[[datetime, datetime], str]) ->
 
 
 def length_in_words(seconds: int) -> str:
-    """Return a length of time, for example ``1 hour`` or ``15 minutes``, in the largest unit that divides it."""
+    """Return a length of time in the largest unit that divides it, for example ``15 minutes``."""
     for unit, name in _UNITS:
         if seconds % unit == 0:
             count = seconds // unit

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Final
 
-from auditlog_api.pages.view import (
-    View,
-    chosen,
-    toggled,
-    with_times,
-    without,
-    without_field,
-    written,
-)
+from auditlog_api.pages.view import View
 from auditlog_schemas.inert import shortened
 from auditlog_storage.facets import Facet
 from auditlog_storage.filters import EventFilter
-from auditlog_storage.search import parse_search
+from auditlog_storage.search import without_field
+from auditlog_storage.search.search import searching
 
 FACET_VALUES: Final = 8
 LABEL_CHARACTERS_MAX: Final = 60
@@ -75,12 +67,12 @@ class TermLink:
 
 @dataclass(frozen=True, slots=True)
 class FacetLink:
-    """A value that can be taken into the search or out of it; `events` is None where nobody counted."""
+    """A value that can be taken into the search or out of it; without a link where no search has it."""
 
     value: str
     label: str
-    events: int | None
-    href: str
+    events: int
+    href: str | None
     is_chosen: bool
 
 
@@ -97,30 +89,34 @@ class FacetLinks:
 
 def quick_ranges(view: View) -> list[QuickRange]:
     """Return the quick ranges, the present one marked."""
-    present = chosen(view.search, "created")
-    any_times = any(term.field == "created" for term in view.search.terms)
+    has_times = any(term.field == "created" for term in view.search.terms)
     return [
         QuickRange(
             short,
             words,
-            view.href(with_times(view.search, [f"created:{text}"] if text else [])),
-            present == [text] if text else not any_times,
+            view.href_within(times),
+            view.is_asked("created", times) if times else not has_times,
         )
-        for text, short, words in QUICK_RANGES
+        for times, short, words in QUICK_RANGES
     ]
 
 
 def term_links(view: View) -> list[TermLink]:
     """Return the terms of the search."""
-    return [TermLink(term.text, view.href(without(view.search, term))) for term in view.search.terms]
+    terms = view.search.terms
+    return [
+        TermLink(term.text, view.href(searching((each for each in terms if each is not term), view.now)))
+        for term in terms
+    ]
 
 
-def facet_filter(filter: EventFilter, view: View, field: str, now: datetime) -> EventFilter:
-    """Return the filter for a facet: without what the search asks of its own field.
+def facet_filter(filter: EventFilter, field: str) -> EventFilter:
+    """Return the filter for a facet: without what the search says of its own field.
 
     So the values that could be taken in as well stay in sight.
     """
-    return replace(filter, search=parse_search(without_field(view.search, field), now))
+    search = filter.search and without_field(filter.search, field)
+    return replace(filter, search=search)
 
 
 def facet_links(
@@ -135,20 +131,17 @@ def facet_links(
         found: its values, or why there are none.
         names: what ids stand for, as far as that is known.
     """
-    present = chosen(view.search, field)
-    counts = {} if isinstance(found, str) else {each.value: each.events for each in found.values if each.value}
-    links = []
-    for value, events in counts.items():
-        text = written(value)
-        label = shortened(names.get(value, value), LABEL_CHARACTERS_MAX)
-        links.append(FacetLink(value, label, events, view.href(toggled(view.search, field, text)), text in present))
-    shown = {written(value) for value in counts}
-    # What was typed and is not among the most frequent can be taken out as well.
-    links += [
-        FacetLink(text, shortened(text, LABEL_CHARACTERS_MAX), None, view.href(toggled(view.search, field, text)), True)
-        for text in present
-        if text not in shown
-    ]
     if isinstance(found, str):
-        return FacetLinks(field, title, links, 0, found)
-    return FacetLinks(field, title, links, max(0, found.distinct - len(found.values)), "")
+        return FacetLinks(field, title, [], 0, found)
+    links = [
+        FacetLink(
+            each.value,
+            shortened(names.get(each.value, each.value), LABEL_CHARACTERS_MAX),
+            each.events,
+            view.href_with(field, each.value),
+            view.is_asked(field, each.value),
+        )
+        for each in found.values
+        if each.value
+    ]
+    return FacetLinks(field, title, links, found.distinct - len(found.values), "")

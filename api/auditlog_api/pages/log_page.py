@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from auditlog_api.access import Reader
@@ -22,7 +22,7 @@ from auditlog_api.pages.filters import (
     quick_ranges,
     term_links,
 )
-from auditlog_api.pages.view import View, with_range, with_times
+from auditlog_api.pages.view import View, times_text
 from auditlog_api.problem import Problem, problem_of
 from auditlog_schemas.errors import NotFound, QueryError, TransientError
 from auditlog_schemas.event import Entity
@@ -36,8 +36,8 @@ from auditlog_storage.stored_event import StoredEvent
 T = TypeVar("T")
 
 BARS_MAX: Final = 90
-# Stand for times in the link of which the page's script makes links to any range.
-_MARKED_RANGE: Final = ("created:>=0SINCE0", "created:<0UNTIL0")
+# The page's script puts its own times in their place.
+_MARKED: Final = (datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), datetime(1970, 1, 1, 0, 0, 3, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class MistakeView:
     after: str
 
 
-async def find(backend: Backend, reader: Reader, view: View, item: Item | None, now: datetime) -> Found:
+async def find(backend: Backend, reader: Reader, view: View, item: Item | None) -> Found:
     """Ask for all that a view shows.
 
     Raises:
@@ -72,7 +72,7 @@ async def find(backend: Backend, reader: Reader, view: View, item: Item | None, 
     filter = EventFilter(item=item, search=view.search)
 
     def facet(field: str) -> Callable[[LogReader], Facet]:
-        own = facet_filter(filter, view, field, now)
+        own = facet_filter(filter, field)
         return lambda log: log.facet(account, own, field, FACET_VALUES)
 
     events, open_event, histogram, *facets = await asyncio.gather(
@@ -90,14 +90,14 @@ def context_of(backend: Backend, view: View, item: Item | None, found: Found) ->
     events, histogram = found.events, found.histogram
 
     def zoom(since: datetime, until: datetime) -> str:
-        return view.href(with_range(view.search, since, until))
+        return view.href_within(times_text(since, until))
 
     return {
         "rows": [views.row(stored) for stored in events.events],
         "total_words": _total_words(view, histogram),
         "chart": None if isinstance(histogram, str) else chart_of(histogram, zoom),
         "chart_trouble": histogram if isinstance(histogram, str) else "",
-        "zoom_href": view.href(with_times(view.search, _MARKED_RANGE)),
+        "zoom_href": zoom(*_MARKED),
         "facets": _facets(view, found),
         "next_href": _other_page(view, events.next_cursor),
         "previous_href": _other_page(view, events.previous_cursor),
@@ -117,7 +117,7 @@ def filter_context(view: View) -> dict[str, Any]:
         "examples": EXAMPLES,
         "ranges": quick_ranges(view),
         "terms": term_links(view),
-        "clear_href": view.href(""),
+        "clear_href": view.at(view.place).href(),
         "close_href": view.href(cursor=view.cursor),
         "cursor": view.cursor,
         "is_filtered": bool(view.search.terms),

@@ -19,7 +19,7 @@ from auditlog_api.pages import assets, trouble
 from auditlog_api.pages.event_view import EventViews
 from auditlog_api.pages.log_page import context_of, filter_context, find, item_link
 from auditlog_api.pages.rendering import page, theme_of
-from auditlog_api.pages.view import Place, View, read_utc, read_view, with_range, written
+from auditlog_api.pages.view import Place, View, read_utc, read_view, times_text
 from auditlog_api.parameters import path_item
 from auditlog_api.problem import Problem, not_found
 from auditlog_schemas.errors import AuditError
@@ -103,15 +103,14 @@ async def element(request: Request) -> Response:
 
 
 async def _log(request: Request, reader: Reader, backend: Backend, item: Item | None) -> Response:
-    now = datetime.now(UTC)
-    view = read_view(_place(reader, item), request.query_params, now)
+    view = read_view(_place(reader, item), request.query_params, datetime.now(UTC))
     if (href := _typed_range(request, view)) is not None:
         return RedirectResponse(href, 303)
     context = _around(request, reader, view) | filter_context(view)
     if view.mistake is not None:
         bare = item and item_link(EventViews(backend.catalog, view), item, ())
         return page("log.html", 400, **context, shown=None, item=bare)
-    found = await find(backend, reader, view, item, now)
+    found = await find(backend, reader, view, item)
     return page("log.html", **context, **context_of(backend, view, item, found))
 
 
@@ -121,13 +120,14 @@ def _place(reader: Reader, item: Item | None) -> Place:
 
 def _around(request: Request, reader: Reader, view: View) -> dict[str, Any]:
     """Return what every page needs around its content."""
+    home = view.at(_place(reader, reader.item))
     return {
         "account": reader.account_id,
-        "home": view.elsewhere(_place(reader, reader.item)),
+        "home": home.href(),
         "is_item_reader": reader.item is not None,
         "theme": theme_of(request),
         "zone": view.zone,
-        "only": lambda field, value: view.elsewhere(_place(reader, reader.item), f"{field}:{written(value)}"),
+        "only": home.href_with,
     }
 
 
@@ -136,4 +136,4 @@ def _typed_range(request: Request, view: View) -> str | None:
     since, until = (read_utc(name, request.query_params.get(name)) for name in ("from", "until"))
     if (since is None and until is None) or view.mistake is not None:
         return None
-    return view.href(with_range(view.search, since, until))
+    return view.href_within(times_text(since, until))

@@ -26,16 +26,16 @@ class Words:
     text: str
 
 
-_SIGN_IN: Final = Words("→", "Sign in", "These pages need a token. Open them from your application, or enter one.")
+_SIGN_IN: Final = Words(
+    "→", "Sign in", "These pages need a token. Open them from your application, or enter one here."
+)
 _ENDED: Final = Words(
-    "⏱", "Your session has ended", "The token that opened this page is no longer good. Nothing is lost: get a fresh one."
+    "⏱", "Your session has ended", "The token that opened this page is no longer good. Get a fresh one to go on."
 )
 _REFUSED: Final = Words("→", "That token does not work", "It was mistyped, cut, or is not known here.")
 _NOTHING: Final = Words("∅", "Nothing here", "There is nothing at this address that you may read.")
 _BUSY: Final = Words("…", "Too busy just now", "Many requests are under way. Try again in a moment.")
-_AWAY: Final = Words(
-    "…", "The log cannot be read now", "Nothing is lost: events are kept and will be shown. Try again in a moment."
-)
+_AWAY: Final = Words("…", "The log cannot be read now", "No event is lost by this. Try again in a moment.")
 
 
 def trouble_page(request: Request, error: Exception) -> Response:
@@ -79,4 +79,6 @@ def _words(problem: Problem) -> Words:
     if problem.status == 401:
         return _SIGN_IN if problem.name == "token-missing" else _REFUSED
     known = {404: _NOTHING, 429: _BUSY, 503: _AWAY}.get(problem.status)
-    return known or Words("!", "This page cannot be shown", f"{problem.detail[:1].upper()}{problem.detail[1:]}.")
+    return known or Words(
+        "!", "This page cannot be shown", f"{problem.detail[:1].upper()}{problem.detail[1:]}."
+    )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from auditlog_schemas.errors import BadFilter
 from auditlog_storage.moments import rfc3339
-from auditlog_storage.search import BadSearch, Search, parse_search
-from auditlog_storage.search.globs import Glob
-from auditlog_storage.search.search import NOTHING_ASKED, Term
+from auditlog_storage.search import (
+    NOTHING_ASKED,
+    BadSearch,
+    Search,
+    has_term,
+    parse_search,
+    with_term,
+    without_field,
+    without_term,
+)
 
 ROWS: Final = 50
 ROWS_MAX: Final = 200
@@ -48,6 +55,7 @@ class View:
 
     Attributes:
         place: which page.
+        now: what relative times count from (aware).
         typed: the search as it was typed.
         search: the search; nothing when it has a mistake.
         mistake: what is wrong with the search.
@@ -58,6 +66,7 @@ class View:
     """
 
     place: Place
+    now: datetime
     typed: str = ""
     search: Search = NOTHING_ASKED
     mistake: BadSearch | None = None
@@ -66,17 +75,41 @@ class View:
     zone: Zone = "utc"
     event_id: UUID | None = None
 
-    def href(self, search_text: str | None = None, cursor: str | None = None, event: str | None = None) -> str:
+    def href(self, search: Search | None = None, cursor: str | None = None, event: str | None = None) -> str:
         """Return the URL of another state: rows and zone stay, the rest is what is given here.
 
         Args:
-            search_text: None is this page's own search.
+            search: None is this page's own search.
             cursor: None is the first page.
             event: id of the event whose drawer is open; None for none.
         """
-        text = self.search.text if search_text is None else search_text
+        text = (self.search if search is None else search).text
         fields = [("q", text), *self.kept(), ("cursor", cursor), ("event", event)]
         return _url(self.place.path, fields)
+
+    def href_with(self, name: str, text: str) -> str | None:
+        """Return the URL with a value of a field asked for, or no longer when it is asked for now.
+
+        None when the search language has no such value: stored texts need not be what they should be.
+        """
+        try:
+            change = without_term if has_term(self.search, name, text, self.now) else with_term
+            return self.href(change(self.search, name, text, self.now))
+        except BadFilter:
+            return None
+
+    def href_within(self, times: str) -> str:
+        """Return the URL within the times that a value of ``created`` says; no text is all time."""
+        if not times:
+            return self.href(without_field(self.search, "created"))
+        return self.href(with_term(self.search, "created", times, self.now))
+
+    def is_asked(self, name: str, text: str) -> bool:
+        """Tell whether the search asks for a value of a field."""
+        try:
+            return has_term(self.search, name, text, self.now)
+        except BadFilter:
+            return False
 
     def kept(self) -> list[tuple[str, str]]:
         """Return what every further page keeps, as query parameters."""
@@ -87,9 +120,9 @@ class View:
         """Return the permalink of an event."""
         return _url(event_path(self.place.account_id, event_id), self.kept())
 
-    def elsewhere(self, place: Place, search_text: str = "") -> str:
-        """Return the URL of another page of the account."""
-        return replace(self, place=place).href(search_text)
+    def at(self, place: Place) -> View:
+        """Return the view of another page of the account, without a search."""
+        return View(place, self.now, rows=self.rows, zone=self.zone)
 
 
 def read_view(place: Place, query: Mapping[str, str], now: datetime) -> View:
@@ -111,6 +144,7 @@ def read_view(place: Place, query: Mapping[str, str], now: datetime) -> View:
         mistake = error
     return View(
         place,
+        now,
         typed,
         search,
         mistake,
@@ -121,55 +155,19 @@ def read_view(place: Place, query: Mapping[str, str], now: datetime) -> View:
     )
 
 
-def with_range(search: Search, since: datetime | None, until: datetime | None) -> str:
-    """Return the text of the search with its times replaced by those from `since` up to `until` (UTC)."""
-    bounds = [f"created:>={rfc3339(since)}"] if since else []
-    bounds += [f"created:<{rfc3339(until)}"] if until else []
-    return with_times(search, bounds)
+def times_text(since: datetime | None, until: datetime | None) -> str:
+    """Return the time from `since` up to, and not including, `until` as a value of ``created``.
 
-
-def with_times(search: Search, bounds: Iterable[str]) -> str:
-    """Return the text of the search with its times replaced by these terms."""
-    return joined([*(term.text for term in search.terms if term.field != "created"), *bounds])
-
-
-def without(search: Search, term: Term) -> str:
-    """Return the text of the search without a term."""
-    return joined(each.text for each in search.terms if each is not term)
-
-
-def chosen(search: Search, field: str) -> list[str]:
-    """Return the values of a field that the search asks for, as the language writes them."""
-    term = _positive(search, field)
-    return [value.text for value in term.values] if term else []
-
-
-def toggled(search: Search, field: str, value: str) -> str:
-    """Return the text of the search with a value, as the language writes it, taken in or out.
-
-    Values of one field are alternatives: a second one is added to the first one's term.
+    Both are whole seconds in UTC, and one may be None. Whole days are written as days.
     """
-    present = chosen(search, field)
-    values = [each for each in present if each != value] if value in present else [*present, value]
-    term = _positive(search, field)
-    texts = [each.text for each in search.terms if each is not term]
-    return joined([*texts, f"{field}:{','.join(values)}"] if values else texts)
-
-
-def without_field(search: Search, field: str) -> str:
-    """Return the text of the search without what it asks of a field; what it excludes stays."""
-    term = _positive(search, field)
-    return joined(each.text for each in search.terms if each is not term)
-
-
-def written(text: str) -> str:
-    """Return any text as a value of the search language that stands for just this text."""
-    return Glob.exactly(text).text
-
-
-def joined(terms: Iterable[str]) -> str:
-    """Return terms as one search."""
-    return " ".join(terms)
+    if since is None or until is None:
+        return f">={rfc3339(since)}" if since else f"<{rfc3339(until)}" if until else ""
+    midnights = [moment.astimezone(UTC).time() == time.min for moment in (since, until)]
+    if all(midnights):
+        first, last = since.date().isoformat(), (until - timedelta(days=1)).date().isoformat()
+        return first if first == last else f"{first}..{last}"
+    # The second at the end of a range is still in it.
+    return f"{rfc3339(since)}..{rfc3339(until - timedelta(seconds=1))}"
 
 
 def item_path(account_id: str, type: str, id: str) -> str:
@@ -194,11 +192,6 @@ def read_utc(name: str, text: str | None) -> datetime | None:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
         raise BadFilter(f"{name}: {text!r:.40} is not a time; write for example 2026-11-01T09:30") from None
-
-
-def _positive(search: Search, field: str) -> Term | None:
-    wanted = (each for each in search.terms if each.field == field and not each.negated and not each.key)
-    return next(wanted, None)
 
 
 def _rows(text: str | None) -> int:
