@@ -9,10 +9,14 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from auditlog_api.edge import SLASH
 from auditlog_api.known_tokens import KnownTokens
 from auditlog_api.problem import Problem, no_access, not_found
 from auditlog_api.token_text import PREFIX, is_token, token_sha256
 from auditlog_api.viewer_tokens import BadViewerToken, ViewerKeys
+from auditlog_producers import Actor, Context
+from auditlog_schemas.limits import TEXT_BYTES_MAX
+from auditlog_schemas.rules import CONTROL_CHARACTER
 from auditlog_storage.filters import Item
 from auditlog_storage.tokens import Scope, Token
 
@@ -58,7 +62,7 @@ class Reader:
         """
         if self.account_id == account_id:
             return self
-        if "operator" in self.scopes:
+        if "operator" in self.scopes and not CONTROL_CHARACTER.search(account_id):
             return replace(self, account_id=account_id)
         raise not_found()
 
@@ -156,10 +160,40 @@ async def of_account(account: str, request: Request, reader: Annotated[Reader, D
     Raises:
         Problem: 401 as in `signed_in`; 404 when the token is not for this account.
     """
-    found = reader.of_account(account)
+    found = reader.of_account(account.replace(SLASH, "/"))
     request.state.reader = found
     return found
 
 
+async def reads_log(request: Request, reader: Annotated[Reader, Depends(of_account)]) -> Reader:
+    """Return who reads the account's log; a dependency of every route that shows some of it.
+
+    What an operator reads is recorded in the account's own log.
+
+    Raises:
+        Problem: as in `of_account`.
+    """
+    reader.require("read")
+    if "operator" in reader.scopes:
+        request.app.state.backend.own_events.log_read(reader.account_id, acting(reader), asked_from(request))
+    return reader
+
+
+def acting(reader: Reader) -> Actor:
+    """Return the reader as the actor of an audit event."""
+    return Actor(type="api_key", id=reader.token_id, name=reader.name or None)
+
+
+def asked_from(request: Request) -> Context:
+    """Return where a request comes from, as the context of an audit event."""
+    user_agent = request.headers.get("user-agent")
+    return Context(
+        ip=request.client.host if request.client else None,
+        user_agent=user_agent[:TEXT_BYTES_MAX // 2] if user_agent else None,
+        request_id=request.state.request_id,
+    )
+
+
 SignedIn = Annotated[Reader, Depends(signed_in)]
 OfAccount = Annotated[Reader, Depends(of_account)]
+ReadsLog = Annotated[Reader, Depends(reads_log)]

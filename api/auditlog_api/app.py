@@ -12,7 +12,10 @@ from starlette.middleware.cors import CORSMiddleware
 from auditlog_api import metrics, session
 from auditlog_api.backend import Backend
 from auditlog_api.edge import Edge
+from auditlog_api.health import KafkaProbe
+from auditlog_api.own_events import OwnEvents
 from auditlog_api.problem import install_problems
+from auditlog_api.routes import actions, events, health, summaries, tokens
 from auditlog_api.settings import ApiSettings
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
@@ -20,15 +23,23 @@ from auditlog_storage.connection import Connection
 SECONDS_OF_A_PREFLIGHT = 600
 
 
-def create_app(settings: ApiSettings, connection: Connection, catalog: Catalog) -> FastAPI:
+def create_app(
+    settings: ApiSettings,
+    connection: Connection,
+    catalog: Catalog,
+    own_events: OwnEvents | None = None,
+    kafka: KafkaProbe | None = None,
+) -> FastAPI:
     """Return the application; it asks nobody before its first request.
 
     Args:
         settings: limits and keys.
         connection: to ClickHouse; closed by the caller, after the application has ended.
         catalog: of the actions.
+        own_events: publishes audit events of the API's own; None publishes none. Closed by the caller.
+        kafka: asks Kafka how far its log has been stored; None when nobody here can.
     """
-    backend = Backend(settings, connection, catalog)
+    backend = Backend(settings, connection, catalog, own_events or OwnEvents(None, catalog), kafka)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -46,6 +57,8 @@ def create_app(settings: ApiSettings, connection: Connection, catalog: Catalog) 
     )
     app.state.backend = backend
     install_problems(app)
+    for router in (events.router, summaries.router, actions.router, tokens.router, health.router):
+        app.include_router(router)
     app.include_router(session.router)
     # The last one added is the outermost.
     if settings.cors_origins:

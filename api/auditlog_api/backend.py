@@ -11,7 +11,9 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from auditlog_api.access import Access, Reader
+from auditlog_api.health import Health, KafkaProbe
 from auditlog_api.known_tokens import KnownTokens
+from auditlog_api.own_events import OwnEvents
 from auditlog_api.queries import Queries
 from auditlog_api.settings import ApiSettings
 from auditlog_api.viewer_tokens import ViewerKeys
@@ -32,6 +34,8 @@ class Backend:
         settings: limits and keys.
         connection: to ClickHouse; it should allow at least `queries_max` and `TOKEN_THREADS` requests.
         catalog: renders sentences and lists actions.
+        own_events: publishes audit events of the API's own.
+        kafka: asks Kafka how far its log has been stored; None when nobody here can.
 
     Attributes:
         log: reads events; call it through `read`.
@@ -39,10 +43,18 @@ class Backend:
         stopping: set when the process is told to stop: whatever would go on ends.
     """
 
-    def __init__(self, settings: ApiSettings, connection: Connection, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        settings: ApiSettings,
+        connection: Connection,
+        catalog: Catalog,
+        own_events: OwnEvents,
+        kafka: KafkaProbe | None = None,
+    ) -> None:
         self.settings = settings
         self.connection = connection
         self.catalog = catalog
+        self.own_events = own_events
         self.log = LogReader(connection)
         self.tokens = TokenTable(connection)
         self.queries = Queries(settings)
@@ -52,6 +64,7 @@ class Backend:
         self._token_threads = ThreadPoolExecutor(TOKEN_THREADS, thread_name_prefix="tokens")
         self.known_tokens = KnownTokens(self.tokens, settings.token_kept_seconds, self.off_loop)
         self.access = Access(self.known_tokens, self.viewer_keys)
+        self.health = Health(connection, self.off_loop, kafka)
 
     async def read(self, reader: Reader, work: Callable[[LogReader], T]) -> T:
         """Run `work` with the log, in a thread, when it is the turn of the reader's account.

@@ -51,7 +51,7 @@ def _begin_at_zero() -> None:
         REFUSED.labels(limit)
     for why in TAIL_ENDS:
         TAILS_ENDED.labels(why)
-    for outcome in ("delivered", "failed"):
+    for outcome in ("accepted", "failed"):
         OWN_EVENTS.labels(outcome)
 
 

@@ -27,6 +27,17 @@ MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:auditlog:problem:"
 RETRY_SECONDS: Final = 2
 
+_PARAMETERS: Final = {
+    "actions": "action",
+    "groups": "group",
+    "actor_id": "actor",
+    "entity_type": "entity",
+    "entity_id": "entity",
+    "search": "q",
+    "bars_max": "bars",
+}
+"""What parts of a filter are called in a query, where it differs."""
+
 _log = structlog.get_logger("auditlog.api")
 
 
@@ -89,8 +100,7 @@ def problem_of(error: AuditError) -> Problem:
     if isinstance(error, NotFound):
         return not_found()
     if isinstance(error, BadFilter):
-        # Another account's cursor is answered like one that never was.
-        return not_found() if str(error).startswith("cursor:") else _bad_filter(error)
+        return _no_such_page() if str(error).startswith("cursor:") else _bad_filter(error)
     if isinstance(error, Forbidden):
         return Problem(403, "forbidden", str(error))
     if isinstance(error, QueryError):
@@ -121,11 +131,17 @@ def bad_parameters(errors: list[dict[str, str]]) -> Problem:
     return Problem(400, "bad-request", detail, errors=errors)
 
 
+def _no_such_page() -> Problem:
+    # Another account's cursor is answered like one that never was.
+    detail = "there is no such page: the cursor is cut or belongs to another question; ask again without it"
+    return Problem(404, "no-such-page", detail)
+
+
 def _bad_filter(error: BadFilter) -> Problem:
     members = {name: getattr(error, name) for name in ("position", "expected") if hasattr(error, name)}
-    name, colon, detail = str(error).partition(": ")
-    found = {"in": "query", "name": name if colon else "", "detail": detail if colon else name}
-    return Problem(400, "bad-request", str(error), errors=[found], **members)
+    name, _, detail = str(error).partition(": ")
+    found = {"in": "query", "name": _PARAMETERS.get(name, name), "detail": detail}
+    return Problem(400, "bad-request", f"{found['name']}: {detail}", errors=[found], **members)
 
 
 async def _on_problem(_request: Request, error: Exception) -> Response:

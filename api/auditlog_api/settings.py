@@ -32,6 +32,8 @@ class ApiSettings(BaseSettings):
             without a break. Empty: there are no viewer tokens.
         cors_origins: whose pages may ask the API from a browser, separated by commas.
         sign_in_url: where the host gives its users a fresh link, shown when a session has expired.
+        trusted_proxies: addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are
+            believed, separated by commas.
         behind_https: whether a proxy in front speaks HTTPS without saying so: session cookies are then
             always marked ``Secure``.
         queries_max: queries of this process at the same time, each in a thread.
@@ -58,6 +60,7 @@ class ApiSettings(BaseSettings):
     viewer_keys: dict[str, SecretStr] = {}
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     sign_in_url: str | None = None
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
     behind_https: bool = False
     queries_max: Count = 8
     account_queries_max: Count = 4
@@ -82,10 +85,10 @@ class ApiSettings(BaseSettings):
                 raise ValueError(f"key {key_id} needs at least {VIEWER_KEY_BYTES_MIN} bytes")
         return keys
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
-    def _separated(cls, origins: Any) -> Any:
-        return tuple(part.strip() for part in origins.split(",")) if isinstance(origins, str) else origins
+    def _separated(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
     @field_validator("cors_origins")
     @classmethod

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from auditlog_schemas.errors import NotFound, StorageUnavailable
 from auditlog_storage.connection import Connection
+from auditlog_storage.moments import rfc3339
 from auditlog_storage.tables import AUDIT_TOKEN_USES, AUDIT_TOKENS
 
 Scope: TypeAlias = Literal["read", "export", "admin", "operator"]
@@ -82,7 +83,7 @@ class TokenTable:
         }
         return [_token(row) for row in self._connection.query_rows(_LIST, values)]
 
-    def revoke(self, token_id: str, account_id: str | None, revoked_by: str) -> Token:
+    def revoke(self, token_id: str, account_id: str | None, revoked_by: str) -> tuple[Token, bool]:
         """Revoke a token; one that is revoked already stays as it is.
 
         Args:
@@ -91,7 +92,7 @@ class TokenTable:
             revoked_by: who does it.
 
         Returns:
-            The token as it is now.
+            The token as it is now, and whether this call revoked it.
 
         Raises:
             NotFound: the account has no such token.
@@ -103,7 +104,7 @@ class TokenTable:
             raise NotFound(f"there is no token {token_id!r:.80}")
         token = _token(rows[0])
         if token.revoked_at is not None:
-            return token
+            return token, False
         now = datetime.now(UTC)
         revoked = replace(
             token, revoked_at=now.replace(microsecond=now.microsecond // 1000 * 1000), revoked_by=revoked_by
@@ -112,7 +113,7 @@ class TokenTable:
         stored = self.find(token.sha256)
         if stored is None or stored.revoked_at is None:
             raise StorageUnavailable("a revocation was acknowledged but is not there; revoke the token again")
-        return stored
+        return stored, True
 
     def note_uses(self, used: Mapping[str, datetime]) -> None:
         """Store when tokens were last used, by token id."""
@@ -125,6 +126,22 @@ class TokenTable:
         row |= {"token_sha256": token.sha256, "revoked": int(token.revoked_at is not None)}
         batch = pa.RecordBatch.from_pylist([row], schema=AUDIT_TOKENS.rows)
         self._connection.insert_batch(AUDIT_TOKENS.name, batch, token=None)
+
+
+def token_json(token: Token) -> dict[str, Any]:
+    """Return a token as JSON-like data, without its hash."""
+    return {
+        "token_id": token.token_id,
+        "account_id": token.account_id,
+        "scope": token.scope,
+        "name": token.name,
+        "created_at": rfc3339(token.created_at),
+        "created_by": token.created_by,
+        "expires_at": rfc3339(token.expires_at) if token.expires_at else None,
+        "revoked_at": rfc3339(token.revoked_at) if token.revoked_at else None,
+        "revoked_by": token.revoked_by,
+        "last_used_at": rfc3339(token.used_at) if token.used_at else None,
+    }
 
 
 _SAME_NAMES: Final = (
