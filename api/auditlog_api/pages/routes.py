@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from auditlog_api.access import OfAccount, Reader, SignedIn
+from auditlog_api.access import Reader, ReadsLog, SignedIn
 from auditlog_api.backend import Backend, TheBackend
 from auditlog_api.pages import assets, trouble
 from auditlog_api.pages.event_view import EventViews
@@ -55,7 +55,7 @@ async def home(reader: SignedIn) -> Response:
 
 
 @router.get("/accounts/{account}/audit-logs")
-async def log(request: Request, reader: OfAccount, backend: TheBackend) -> Response:
+async def log(request: Request, reader: ReadsLog, backend: TheBackend) -> Response:
     """Show an account's whole log."""
     if reader.item is not None:
         raise not_found()
@@ -64,7 +64,7 @@ async def log(request: Request, reader: OfAccount, backend: TheBackend) -> Respo
 
 @router.get("/accounts/{account}/items/{entity_type}/{entity_id}")
 async def item_log(
-    request: Request, reader: OfAccount, backend: TheBackend, entity_type: str, entity_id: str
+    request: Request, reader: ReadsLog, backend: TheBackend, entity_type: str, entity_id: str
 ) -> Response:
     """Show one item's events."""
     item = path_item(entity_type, entity_id)
@@ -74,7 +74,7 @@ async def item_log(
 
 
 @router.get("/accounts/{account}/audit-logs/{event_id}")
-async def event(request: Request, reader: OfAccount, backend: TheBackend, event_id: str) -> Response:
+async def event(request: Request, reader: ReadsLog, backend: TheBackend, event_id: str) -> Response:
     """Show one event."""
     try:
         wanted = UUID(event_id)

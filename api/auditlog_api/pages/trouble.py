@@ -30,7 +30,7 @@ _SIGN_IN: Final = Words(
     "→", "Sign in", "These pages need a token. Open them from your application, or enter one here."
 )
 _ENDED: Final = Words(
-    "⏱", "Your session has ended", "The token that opened this page is no longer good. Get a fresh one to go on."
+    "⏱", "Your session has ended", "The token that opened this page is no longer good. Get a fresh one."
 )
 _REFUSED: Final = Words("→", "That token does not work", "It was mistyped, cut, or is not known here.")
 _NOTHING: Final = Words("∅", "Nothing here", "There is nothing at this address that you may read.")
