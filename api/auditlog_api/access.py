@@ -189,7 +189,7 @@ def asked_from(request: Request) -> Context:
     user_agent = request.headers.get("user-agent")
     return Context(
         ip=request.client.host if request.client else None,
-        user_agent=user_agent[:TEXT_BYTES_MAX // 2] if user_agent else None,
+        user_agent=user_agent[: TEXT_BYTES_MAX // 2] if user_agent else None,
         request_id=request.state.request_id,
     )
 

@@ -13,6 +13,7 @@ from auditlog_api import metrics, session
 from auditlog_api.backend import Backend
 from auditlog_api.edge import Edge
 from auditlog_api.health import KafkaProbe
+from auditlog_api.openapi import install_openapi
 from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.routes import router as pages_router
 from auditlog_api.problem import install_problems
@@ -52,12 +53,15 @@ def create_app(
         title="auditlog",
         version=version("auditlog"),
         lifespan=lifespan,
+        # Served by a route of ours; the pages that show it load scripts from elsewhere.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.backend = backend
     install_problems(app)
+    install_openapi(app)
     for router in (events.router, summaries.router, actions.router, tokens.router, health.router):
         app.include_router(router)
     app.include_router(session.router)

@@ -1,4 +1,4 @@
-"""Whether this process can answer: ClickHouse, how far the log is complete, and Kafka where somebody can tell."""
+"""Whether this process can answer: ClickHouse, how far the log is complete, Kafka where somebody can tell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT_SECONDS: Final = 2.0
 PROBE_SECONDS_MAX: Final = 5.0
 
 KafkaProbe: TypeAlias = Callable[[], Mapping[str, int]]
-"""Asks Kafka how far its log has been stored, in figures such as ``lag_offsets``; raises AuditError when Kafka
+"""Asks Kafka how far its log has been stored, in figures such as ``lag_offsets``; raises AuditError when it
 does not answer. Given by whoever may know Kafka: this part may not."""
 
 _log = structlog.get_logger("auditlog.api")

@@ -1,16 +1,15 @@
-"""What the API answers, as models: they make the OpenAPI document. Answers themselves are written directly."""
+"""What the API answers, as models: they make the OpenAPI document, and answers are written directly."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from auditlog_api.problem import MEDIA_TYPE
-
-Responses = dict[int | str, dict[str, Any]]
 
 
 class _Model(BaseModel):
@@ -115,8 +114,8 @@ class EventPage(_Model):
     """A page of events, newest first."""
 
     events: list[Event]
-    next_cursor: Annotated[str | None, Field(description="of the page of older events; null on the last")]
-    previous_cursor: Annotated[str | None, Field(description="of the page of newer events; null on the first")]
+    next_cursor: Annotated[str | None, Field(description="of the page of older ones; null on the last")]
+    previous_cursor: Annotated[str | None, Field(description="of the page of newer ones; null on the first")]
 
 
 class HistogramBar(_Model):
@@ -209,16 +208,62 @@ class ViewerTokenAnswer(_Model):
     item: str | None
 
 
-def problems(*statuses: int) -> Responses:
-    """Return what a route's OpenAPI entry says of its errors: these, and those that every route has."""
-    return {
-        status: {
-            "model": ProblemDocument,
-            "description": "",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
-        }
-        for status in (*statuses, "default")
+class ReadyClickHouse(_Model):
+    """Whether ClickHouse answers."""
+
+    ok: bool
+
+
+class ReadyKafka(BaseModel):
+    """Whether Kafka answers, and how many of its messages are not stored yet."""
+
+    model_config = ConfigDict(extra="allow")
+
+    ok: bool
+    lag_offsets: int | None = None
+
+
+class ReadyLog(_Model):
+    """How far the log is complete."""
+
+    complete_up_to: Annotated[
+        datetime | None,
+        Field(description="what Kafka got before is stored; null before the first batch"),
+    ]
+
+
+class Ready(_Model):
+    """How things are."""
+
+    ready: bool
+    clickhouse: ReadyClickHouse
+    log: ReadyLog | None
+    kafka: Annotated[ReadyKafka | None, Field(description="null where this process does not know Kafka")]
+
+
+def answers(
+    model: type[BaseModel] | None, *refusals: int, status: int = 200, **more: Any
+) -> dict[int | str, dict[str, Any]]:
+    """Return what a route's OpenAPI entry says of its answers.
+
+    Args:
+        model: of the answer; None for text.
+        refusals: statuses of its errors, beside those that every route may have.
+        status: of the answer.
+        more: further keys of the answer's entry.
+    """
+    answer = (
+        {"model": model} if model is not None else {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    )
+    problem = {
+        "description": "",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
     }
+    found: dict[int | str, dict[str, Any]] = {status: {**answer, **more}}
+    for refused in refusals:
+        found[refused] = problem | {"description": HTTPStatus(refused).phrase}
+    found["default"] = problem | {"description": "Any other error"}
+    return found
 
 
 REFUSED: Final = (400, 401, 404, 429, 503)

@@ -74,7 +74,7 @@ class OwnEvents:
 
     def token_created(self, token: Token, actor: Actor, context: Context) -> None:
         """Record that somebody made a token."""
-        metadata = {"scope": token.scope}
+        metadata: dict[str, str] = {"scope": token.scope}
         if token.expires_at is not None:
             metadata["expires_at"] = token.expires_at.isoformat()
         self._record("audit_token_created", _account_of(token), _entity_of(token), actor, context, metadata)
@@ -145,4 +145,6 @@ def _on_failed(failed: FailedDelivery) -> None:
 def _tell(action: str, account: str, entity_id: str, actor_id: str, error: AuditError) -> None:
     metrics.OWN_EVENTS.labels("failed").inc()
     tell = _log.warning if isinstance(error, TransientError) else _log.error
-    tell("own_event_failed", action=action, account=account, entity=entity_id, actor=actor_id, error=str(error))
+    tell(
+        "own_event_failed", action=action, account=account, entity=entity_id, actor=actor_id, error=str(error)
+    )

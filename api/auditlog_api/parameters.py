@@ -88,7 +88,7 @@ class TailQuery(Filters):
 
 async def no_parameters(request: Request, _reader: SignedIn) -> None:
     """Refuse every query parameter; a dependency of routes that have none."""
-    _refuse([(name, "is not known here") for name in request.query_params.keys()])
+    _refuse([(name, "is not known here") for name in request.query_params])
 
 
 NO_PARAMETERS: Final = [Depends(no_parameters)]
@@ -166,4 +166,6 @@ def path_item(entity_type: str, entity_id: str) -> Item:
 
 def _refuse(found: Sequence[tuple[str, str]]) -> None:
     if found:
-        raise bad_parameters([{"in": "query", "name": name[:80], "detail": detail} for name, detail in found[:20]])
+        raise bad_parameters(
+            [{"in": "query", "name": name[:80], "detail": detail} for name, detail in found[:20]]
+        )

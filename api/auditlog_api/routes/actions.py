@@ -12,14 +12,14 @@ from auditlog_api.accept import chosen
 from auditlog_api.access import SignedIn
 from auditlog_api.backend import TheBackend
 from auditlog_api.forms import JSON
-from auditlog_api.models import ActionsAnswer, problems
+from auditlog_api.models import ActionsAnswer, answers
 from auditlog_api.parameters import NO_PARAMETERS
 from auditlog_schemas.catalog import Action, Catalog
 
 router: Final = APIRouter(tags=["actions"], dependencies=NO_PARAMETERS)
 
 
-@router.get("/v1/actions", responses={200: {"model": ActionsAnswer}} | problems(400, 401, 406, 429, 503))
+@router.get("/v1/actions", responses=answers(ActionsAnswer, 400, 401, 406, 429, 503))
 async def list_actions(request: Request, _reader: SignedIn, backend: TheBackend) -> Response:
     """Return the catalog: every action, with its group, sentence and needs."""
     chosen(request.headers.get("accept"), (JSON,))

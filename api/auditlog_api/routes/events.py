@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -14,29 +14,26 @@ from auditlog_api.accept import chosen
 from auditlog_api.access import ReadsLog
 from auditlog_api.backend import Backend, TheBackend
 from auditlog_api.forms import CONTENT_TYPES, CSV, FORMS, JSON, JSON_LINES, NDJSON, as_json, page_body
-from auditlog_api.models import REFUSED, Event, EventPage, problems
+from auditlog_api.models import REFUSED, Event, EventPage, answers
 from auditlog_api.parameters import EventQuery, EventsQuery, filter_of, page_address, path_item
-from auditlog_storage.filters import EventFilter, Item
 from auditlog_schemas.errors import NotFound
+from auditlog_storage.filters import EventFilter, Item
 from auditlog_storage.reader import LogReader, Page
 
 router: Final = APIRouter(tags=["events"])
 
-_PAGE: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "model": EventPage,
-        "description": "A page of events, newest first.",
-        "content": {
-            form: {"schema": {"type": "string"}, "example": ""} for form in (JSON_LINES, NDJSON, CSV)
-        },
-        "headers": {
-            "Link": {
-                "description": 'rel="next" (older) and rel="prev" (newer), RFC 8288',
-                "schema": {"type": "string"},
-            }
-        },
-    }
-} | problems(*REFUSED, 406, 422)
+_PAGE: Final = answers(
+    EventPage,
+    *(*REFUSED, 406, 422),
+    description="A page of events, newest first.",
+    content={form: {"schema": {"type": "string"}} for form in (JSON_LINES, NDJSON, CSV)},
+    headers={
+        "Link": {
+            "description": 'rel="next" (older) and rel="prev" (newer), RFC 8288',
+            "schema": {"type": "string"},
+        }
+    },
+)
 
 
 @router.get("/v1/accounts/{account}/events", responses=_PAGE)
@@ -79,7 +76,7 @@ async def list_item_events(
 
 @router.get(
     "/v1/accounts/{account}/events/{event_id}",
-    responses={200: {"model": Event}} | problems(*REFUSED, 406),
+    responses=answers(Event, *REFUSED, 406),
 )
 async def get_event(
     request: Request,

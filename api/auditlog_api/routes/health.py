@@ -11,19 +11,19 @@ from starlette.responses import Response
 
 from auditlog_api import metrics
 from auditlog_api.backend import TheBackend
-from auditlog_api.models import Ready, problems
+from auditlog_api.models import Ready, answers
 from auditlog_api.problem import Problem
 
 router: Final = APIRouter(tags=["health"])
 
 
-@router.get("/livez", responses={200: {"content": {"text/plain": {}}}} | problems())
+@router.get("/livez", responses=answers(None))
 async def livez() -> Response:
     """Say that the process answers. Nobody else is asked."""
     return Response("ok\n", media_type="text/plain")
 
 
-@router.get("/readyz", responses={200: {"model": Ready}} | problems(503))
+@router.get("/readyz", responses=answers(Ready, 503))
 async def readyz(backend: TheBackend) -> Response:
     """Say whether events can be read, up to when the log is complete, and how Kafka is."""
     state = await backend.health.state()
@@ -33,7 +33,7 @@ async def readyz(backend: TheBackend) -> Response:
     return Response(to_json(state.document), media_type="application/json")
 
 
-@router.get("/metrics", responses={200: {"content": {"text/plain": {}}}} | problems())
+@router.get("/metrics", responses=answers(None))
 async def show_metrics() -> Response:
     """Return what this process has counted, for Prometheus."""
     return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -12,7 +12,7 @@ from auditlog_api.accept import chosen
 from auditlog_api.access import ReadsLog
 from auditlog_api.backend import TheBackend
 from auditlog_api.forms import JSON
-from auditlog_api.models import REFUSED, FacetAnswer, HistogramAnswer, problems
+from auditlog_api.models import REFUSED, FacetAnswer, HistogramAnswer, answers
 from auditlog_api.parameters import FacetQuery, HistogramQuery, filter_of
 from auditlog_storage.facets import FACET_FIELDS
 from auditlog_storage.moments import rfc3339
@@ -22,7 +22,7 @@ router: Final = APIRouter(tags=["summaries"])
 
 @router.get(
     "/v1/accounts/{account}/histogram",
-    responses={200: {"model": HistogramAnswer}} | problems(*REFUSED, 406, 422),
+    responses=answers(HistogramAnswer, *REFUSED, 406, 422),
 )
 async def histogram(
     request: Request, reader: ReadsLog, backend: TheBackend, query: Annotated[HistogramQuery, Query()]
@@ -43,7 +43,7 @@ async def histogram(
 
 @router.get(
     "/v1/accounts/{account}/facets/{field}",
-    responses={200: {"model": FacetAnswer}} | problems(*REFUSED, 406, 422),
+    responses=answers(FacetAnswer, *REFUSED, 406, 422),
 )
 async def facet(
     request: Request,
@@ -55,9 +55,7 @@ async def facet(
     """Return the most frequent values of a field, with how many events have each."""
     chosen(request.headers.get("accept"), (JSON,))
     filter = filter_of(request, reader, query)
-    found = await backend.read(
-        reader, lambda log: log.facet(reader.account_id, filter, field, query.limit)
-    )
+    found = await backend.read(reader, lambda log: log.facet(reader.account_id, filter, field, query.limit))
     answer: dict[str, Any] = {
         "field": found.field,
         "values": [{"value": each.value, "events": each.events} for each in found.values],

@@ -18,7 +18,7 @@ from auditlog_api.models import (
     TokenAnswer,
     TokensAnswer,
     ViewerTokenAnswer,
-    problems,
+    answers,
 )
 from auditlog_api.new_token import NAME_CHARACTERS_MAX, made_token
 from auditlog_api.parameters import NO_PARAMETERS
@@ -63,9 +63,11 @@ class NewViewerToken(BaseModel):
 @router.post(
     "/v1/accounts/{account}/tokens",
     status_code=201,
-    responses={201: {"model": NewTokenAnswer}} | problems(*REFUSED, 403, 413),
+    responses=answers(NewTokenAnswer, *REFUSED, 403, 413, status=201),
 )
-async def create_token(request: Request, reader: OfAccount, backend: TheBackend, wanted: NewToken) -> Response:
+async def create_token(
+    request: Request, reader: OfAccount, backend: TheBackend, wanted: NewToken
+) -> Response:
     """Make a token of this account; needs one of scope admin. It is shown this once."""
     _require_admin(reader)
     text, token = made_token(
@@ -82,9 +84,7 @@ async def create_token(request: Request, reader: OfAccount, backend: TheBackend,
     return _json(token_json(token) | {"token": text}, 201)
 
 
-@router.get(
-    "/v1/accounts/{account}/tokens", responses={200: {"model": TokensAnswer}} | problems(*REFUSED, 403)
-)
+@router.get("/v1/accounts/{account}/tokens", responses=answers(TokensAnswer, *REFUSED, 403))
 async def list_tokens(reader: OfAccount, backend: TheBackend) -> Response:
     """List the newest 1,000 tokens of this account; needs one of scope admin."""
     _require_admin(reader)
@@ -94,7 +94,7 @@ async def list_tokens(reader: OfAccount, backend: TheBackend) -> Response:
 
 @router.delete(
     "/v1/accounts/{account}/tokens/{token_id}",
-    responses={200: {"model": TokenAnswer}} | problems(*REFUSED, 403),
+    responses=answers(TokenAnswer, *REFUSED, 403),
 )
 async def revoke_token(
     request: Request,
@@ -116,7 +116,7 @@ async def revoke_token(
 @router.post(
     "/v1/accounts/{account}/viewer-tokens",
     status_code=201,
-    responses={201: {"model": ViewerTokenAnswer}} | problems(*REFUSED, 403, 413, 501),
+    responses=answers(ViewerTokenAnswer, *REFUSED, 403, 413, 501, status=201),
 )
 async def create_viewer_token(reader: OfAccount, backend: TheBackend, wanted: NewViewerToken) -> Response:
     """Make a signed token for a browser: for this account, or one item of it, for ten minutes at most."""
