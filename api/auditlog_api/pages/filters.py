@@ -11,6 +11,7 @@ from auditlog_schemas.inert import shortened
 from auditlog_storage.facets import Facet
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.search import without_field
+from auditlog_storage.search.globs import Glob
 from auditlog_storage.search.search import searching
 
 FACET_VALUES: Final = 8
@@ -67,11 +68,16 @@ class TermLink:
 
 @dataclass(frozen=True, slots=True)
 class FacetLink:
-    """A value that can be taken into the search or out of it; without a link where no search has it."""
+    """A value that can be taken into the search or out of it.
+
+    Attributes:
+        events: how many have it; None for a chosen value that is not among the most frequent ones.
+        href: None where the search language has no such value.
+    """
 
     value: str
     label: str
-    events: int
+    events: int | None
     href: str | None
     is_chosen: bool
 
@@ -144,4 +150,21 @@ def facet_links(
         for each in found.values
         if each.value
     ]
+    shown = {each.value for each in found.values}
+    links += [
+        FacetLink(value, shortened(value, LABEL_CHARACTERS_MAX), None, view.href_with(field, value), True)
+        for value in _chosen(view, field)
+        if value not in shown
+    ]
     return FacetLinks(field, title, links, found.distinct - len(found.values), "")
+
+
+def _chosen(view: View, field: str) -> list[str]:
+    """Return the values of a field that the search asks for, those with stars left out."""
+    values = [
+        value
+        for term in view.search.terms
+        if term.field == field and not term.negated
+        for value in term.values
+    ]
+    return [value.exact for value in values if isinstance(value, Glob) and value.exact is not None]

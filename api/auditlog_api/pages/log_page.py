@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from auditlog_api.access import Reader
 from auditlog_api.backend import Backend
 from auditlog_api.pages.chart import chart_of
+from auditlog_api.pages.completeness import Completeness
 from auditlog_api.pages.event_view import EventViews, ItemLink
 from auditlog_api.pages.filters import (
     EXAMPLES,
@@ -47,6 +48,7 @@ class Found:
     events: Page
     open_event: StoredEvent | None
     histogram: Histogram | str
+    completeness: Completeness
     facets: list[Facet | str]
 
 
@@ -75,13 +77,14 @@ async def find(backend: Backend, reader: Reader, view: View, item: Item | None) 
         own = facet_filter(filter, field)
         return lambda log: log.facet(account, own, field, FACET_VALUES)
 
-    events, open_event, histogram, *facets = await asyncio.gather(
+    events, open_event, histogram, complete, *facets = await asyncio.gather(
         backend.read(reader, lambda log: log.timeline(account, filter, view.rows, view.cursor)),
         _open_event(backend, reader, view),
         _or_why(backend.read(reader, lambda log: log.histogram(account, filter, BARS_MAX))),
+        backend.completeness.now(),
         *(_or_why(backend.read(reader, facet(field))) for field, _ in FACETS),
     )
-    return Found(events, open_event, histogram, facets)
+    return Found(events, open_event, histogram, complete, facets)
 
 
 def context_of(backend: Backend, view: View, item: Item | None, found: Found) -> dict[str, Any]:
@@ -95,13 +98,15 @@ def context_of(backend: Backend, view: View, item: Item | None, found: Found) ->
     return {
         "rows": [views.row(stored) for stored in events.events],
         "total_words": _total_words(view, histogram),
-        "chart": None if isinstance(histogram, str) else chart_of(histogram, zoom),
+        "chart": None if isinstance(histogram, str) or not histogram.total else chart_of(histogram, zoom),
         "chart_trouble": histogram if isinstance(histogram, str) else "",
         "zoom_href": zoom(*_MARKED),
         "facets": _facets(view, found),
         "next_href": _other_page(view, events.next_cursor),
         "previous_href": _other_page(view, events.previous_cursor),
         "newest_href": view.href() if view.cursor else None,
+        "complete_up_to": found.completeness.up_to,
+        "lag_words": found.completeness.trouble,
         "shown": views.whole(found.open_event) if found.open_event else None,
         "item": item and item_link(views, item, events.events),
     }
@@ -138,7 +143,8 @@ def item_link(views: EventViews, item: Item, events: Sequence[StoredEvent]) -> I
 def mistake_view(mistake: BadSearch) -> MistakeView:
     """Return a mistake as it is shown."""
     text, at = mistake.text, mistake.position
-    expected = ", or ".join(mistake.expected)
+    *others, last = mistake.expected
+    expected = f"{', '.join(others)} or {last}" if others else last
     return MistakeView(at + 1, mistake.problem, expected, text[:at], text[at : at + 1], text[at + 1 :])
 
 

@@ -66,7 +66,7 @@ function setZone(zone) {
     if (href.startsWith("/accounts/")) link.setAttribute("href", kept(href));
   }
   for (const opener of all("[data-open]")) opener.dataset.open = kept(opener.dataset.open);
-  const form = find("form.find");
+  const form = find("#find");
   if (form) {
     find("input[name=zone]", form)?.remove();
     if (zone === "local") form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "zone", value: zone }));
