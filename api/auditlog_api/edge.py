@@ -136,7 +136,7 @@ class _Passage:
         metrics.REQUESTS.labels(route, method, str(self.status)).inc()
         if not route.endswith("/tail"):
             metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-        if route not in UNLOGGED:
+        if self._settings.log_requests and route not in UNLOGGED:
             state: dict[str, Any] = self._scope.get("state", {})
             reader = state.get("reader")
             _log.info(

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from auditlog_api.models import ProblemDocument
 
 ABOUT: Final = """\
-The audit log of an account. Every address under an account needs a token of that account; what another account
+The audit log of an account. Every address under an account needs a token of it; what another account
 has is answered like what nobody has, with 404. docs/api.md has examples.
 """
 

@@ -48,6 +48,7 @@ class ApiSettings(BaseSettings):
         account_tails_max: of them for one account.
         tail_poll_seconds: how often a followed log is looked at.
         heartbeat_seconds: how often a quiet connection says that it lives.
+        log_requests: whether each request is logged, without its query and without its token.
         token_kept_seconds: how long a known token is believed: so long a revoked one still works.
     """
 
@@ -73,6 +74,7 @@ class ApiSettings(BaseSettings):
     account_tails_max: Count = 20
     tail_poll_seconds: Seconds = 1.0
     heartbeat_seconds: Seconds = 15.0
+    log_requests: bool = True
     token_kept_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
 
     @field_validator("viewer_keys")
