@@ -45,7 +45,7 @@ class ChartBar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A time below the bars; `form` says how it is written: time, day or month."""
+    """A time below the bars; `form` says how it is written: clock, time, day or month."""
 
     x: str
     at: datetime
@@ -114,7 +114,8 @@ def _ticks(since: datetime, until: datetime) -> tuple[Tick, ...]:
     length = (until - since).total_seconds()
     seconds = next((each for each in _TICK_SECONDS if length / each <= TICKS_MAX), _TICK_SECONDS[-1])
     step = timedelta(seconds=seconds)
-    form = "time" if seconds < _DAY else "day" if seconds < 28 * _DAY else "month"
+    forms = ((_MINUTE, "clock"), (_DAY, "time"), (28 * _DAY, "day"))
+    form = next((name for below, name in forms if seconds < below), "month")
     at = since + (_ORIGIN - since) % step
     found = []
     while at < until:

@@ -111,8 +111,8 @@ def _differing(before: list[str], after: list[str]) -> tuple[frozenset[int], fro
     gone: set[int] = set()
     come: set[int] = set()
     # A comma behind a value says only that another one follows.
-    bare = [[line.rstrip(",") for line in side] for side in (before, after)]
-    for tag, begin, end, other_begin, other_end in SequenceMatcher(None, *bare, autojunk=False).get_opcodes():
+    bare, other = ([line.rstrip(",") for line in side] for side in (before, after))
+    for tag, begin, end, other_begin, other_end in SequenceMatcher(None, bare, other, False).get_opcodes():
         if tag != "equal":
             gone.update(range(begin, end))
             come.update(range(other_begin, other_end))

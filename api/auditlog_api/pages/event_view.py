@@ -17,7 +17,7 @@ from auditlog_storage.stored_event import StoredEvent
 
 REQUEST_ID_CHARACTERS: Final = 8
 CELL_CHARACTERS_MAX: Final = 120
-SENTENCE_CHARACTERS_MAX: Final = 600
+SENTENCE_CHARACTERS_MAX: Final = 300
 
 ACTOR_TYPES: Final = {
     "platform_user": "User",

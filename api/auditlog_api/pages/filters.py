@@ -161,10 +161,6 @@ def facet_links(
 
 def _chosen(view: View, field: str) -> list[str]:
     """Return the values of a field that the search asks for, those with stars left out."""
-    values = [
-        value
-        for term in view.search.terms
-        if term.field == field and not term.negated
-        for value in term.values
-    ]
+    terms = [term for term in view.search.terms if term.field == field and not term.negated]
+    values = [value for term in terms for value in term.values]
     return [value.exact for value in values if isinstance(value, Glob) and value.exact is not None]

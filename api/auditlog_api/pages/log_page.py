@@ -77,14 +77,15 @@ async def find(backend: Backend, reader: Reader, view: View, item: Item | None) 
         own = facet_filter(filter, field)
         return lambda log: log.facet(account, own, field, FACET_VALUES)
 
-    events, open_event, histogram, complete, *facets = await asyncio.gather(
+    parts = asyncio.gather(
         backend.read(reader, lambda log: log.timeline(account, filter, view.rows, view.cursor)),
         _open_event(backend, reader, view),
         _or_why(backend.read(reader, lambda log: log.histogram(account, filter, BARS_MAX))),
         backend.completeness.now(),
-        *(_or_why(backend.read(reader, facet(field))) for field, _ in FACETS),
     )
-    return Found(events, open_event, histogram, complete, facets)
+    facets = asyncio.gather(*(_or_why(backend.read(reader, facet(field))) for field, _ in FACETS))
+    (events, open_event, histogram, completeness), found = await asyncio.gather(parts, facets)
+    return Found(events, open_event, histogram, completeness, found)
 
 
 def context_of(backend: Backend, view: View, item: Item | None, found: Found) -> dict[str, Any]:

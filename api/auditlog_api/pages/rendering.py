@@ -34,6 +34,7 @@ THEME_COOKIE: Final = "auditlog_theme"
 _FORMS: Final = {
     "second": "%Y-%m-%d %H:%M:%S",
     "minute": "%Y-%m-%d %H:%M",
+    "clock": "%H:%M:%S",
     "time": "%H:%M",
     "day": "%-d %b",
     "month": "%b %Y",
@@ -53,7 +54,7 @@ def theme_of(request: Request) -> str:
 
 
 def utc_text(moment: datetime, form: str) -> str:
-    """Return a time in UTC: as second, minute, time, day or month, or ``full``, to the microsecond."""
+    """Return a time in UTC, in one of `_FORMS`, or ``full``, which is to the microsecond."""
     moment = moment.astimezone(UTC)
     if form == "full":
         return rfc3339(moment).replace("T", " ").replace("Z", " UTC")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -53,13 +54,20 @@ def trouble_page(request: Request, error: Exception) -> Response:
         mark=words.mark,
         heading=words.heading,
         text=words.text,
-        sign_in_url=settings.sign_in_url if needs_token else None,
+        sign_in_url=_with_next(settings.sign_in_url, again) if needs_token else None,
         with_form=needs_token,
         next=again if request.method == "GET" else "/",
         retry=again if problem.status in (429, 503) else None,
     )
     answer.headers.update({name: value for name, value in problem.headers.items() if name != "Content-Type"})
     return answer
+
+
+def _with_next(sign_in_url: str | None, path: str) -> str | None:
+    """Return the host's address with the page that a fresh token should lead to."""
+    if sign_in_url is None:
+        return None
+    return f"{sign_in_url}{'&' if '?' in sign_in_url else '?'}{urlencode({'next': path})}"
 
 
 def _problem(error: Exception) -> Problem:

@@ -15,6 +15,7 @@ from auditlog_schemas.inert import inert
 from auditlog_storage.reader import LogReader
 
 if TYPE_CHECKING:
+    from auditlog_cli.demo.host.app import Host
     from auditlog_cli.demo.result import Result
     from auditlog_schemas.catalog import Catalog
     from auditlog_storage.connection import Connection
@@ -82,6 +83,17 @@ def write_what_to_try(data_dir: Path, license_id: str, stays: bool) -> None:
         "doctor",
     ):
         write(f"  {name} {arguments}{option}")
+
+
+def write_links(url: str, host: Host) -> None:
+    """Write where the sample host is, and a page of each kind with an item's log at its bottom."""
+    vendor = host.vendor
+    _heading("In a browser")
+    write(f"  {'Settings: Audit logs':<22}{url}/audit-logs")
+    write(f"  {'A license':<22}{url}/{host.first.key}")
+    write(f"  {'An order':<22}{url}/order/{vendor.orders[-1].id}")
+    write(f"  {'A customer':<22}{url}/customer/{vendor.customers[-1].id}")
+    write(f"  {'A product':<22}{url}/product/{vendor.products[-1].id}")
 
 
 def _heading(text: str) -> None:

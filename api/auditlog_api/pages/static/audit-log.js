@@ -13,67 +13,69 @@ const COLUMNS = ["Timestamp", "Action", "Entity", "Changes", "Actor", "Request I
 const style = new CSSStyleSheet();
 style.replaceSync(`
 :host {
-  --text: var(--audit-log-text, light-dark(#1c1d20, #e9e9e6));
-  --muted: var(--audit-log-muted, light-dark(#5c5f66, #a3a6ae));
-  --line: var(--audit-log-line, light-dark(#e3e3df, #2c2e33));
-  --surface: var(--audit-log-surface, light-dark(#ffffff, #1a1b1e));
-  --hover: var(--audit-log-hover, light-dark(#f4f4f1, #222429));
-  --accent: var(--audit-log-accent, light-dark(#3450c4, #93a5ff));
-  --good: var(--audit-log-good, light-dark(#17723f, #63c58c));
-  --bad: var(--audit-log-bad, light-dark(#b3261e, #ff9a8f));
-  --radius: var(--audit-log-radius, 10px);
-  --mono: var(--audit-log-font-mono, ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace);
-  display: block; container-type: inline-size; color: var(--text);
+  /* Names of its own: a host that sets ours from a --text of its own must not run in a circle. */
+  --al-text: var(--audit-log-text, light-dark(#1c1d20, #e9e9e6));
+  --al-muted: var(--audit-log-muted, light-dark(#5c5f66, #a3a6ae));
+  --al-line: var(--audit-log-line, light-dark(#e3e3df, #2c2e33));
+  --al-surface: var(--audit-log-surface, light-dark(#ffffff, #1a1b1e));
+  --al-hover: var(--audit-log-hover, light-dark(#f4f4f1, #222429));
+  --al-accent: var(--audit-log-accent, light-dark(#3450c4, #93a5ff));
+  --al-good: var(--audit-log-good, light-dark(#17723f, #63c58c));
+  --al-bad: var(--audit-log-bad, light-dark(#b3261e, #ff9a8f));
+  --al-radius: var(--audit-log-radius, 10px);
+  --al-mono: var(--audit-log-font-mono, ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace);
+  display: block; container-type: inline-size; color: var(--al-text);
   font: 400 var(--audit-log-font-size, 0.8125rem)/1.5 var(--audit-log-font, inherit); font-variant-numeric: tabular-nums;
 }
 :host([hidden]) { display: none; }
 * { box-sizing: border-box; }
 h2, h3, h4, p, dl, dd, pre { margin: 0; }
-.frame { border: 1px solid var(--line); border-radius: var(--radius); background: var(--surface); overflow: hidden; }
-header { display: flex; flex-wrap: wrap; align-items: baseline; justify-content: space-between; gap: 0 1em; padding: 0.75em 1em; border-bottom: 1px solid var(--line); }
+.frame { border: 1px solid var(--al-line); border-radius: var(--al-radius); background: var(--al-surface); overflow: hidden; }
+header { display: flex; flex-wrap: wrap; align-items: baseline; justify-content: space-between; gap: 0 1em; padding: 0.75em 1em; border-bottom: 1px solid var(--al-line); }
 h2 { font-size: 1.15em; font-weight: 650; }
 h3 { margin: 1em 0 0.25em; font-size: 1em; font-weight: 650; }
-.muted, .none { color: var(--muted); }
+.muted, .none { color: var(--al-muted); }
 .small { font-size: 0.92em; }
-code, pre { font-family: var(--mono); font-size: 0.92em; }
-.esc { color: var(--bad); }
+code, pre { font-family: var(--al-mono); font-size: 0.92em; }
+.esc { color: var(--al-bad); }
 table { width: 100%; border-collapse: collapse; table-layout: fixed; }
-th { padding: 0.5em 0.75em; color: var(--muted); font-size: 0.92em; font-weight: 600; text-align: left; white-space: nowrap; }
+th { padding: 0.5em 0.75em; color: var(--al-muted); font-size: 0.92em; font-weight: 600; text-align: left; white-space: nowrap; }
 th:first-child, td:first-child { padding-left: 1em; }
 th:nth-child(1) { width: 12.5em; } th:nth-child(2) { width: 22%; } th:nth-child(4) { width: 18%; } th:nth-child(5) { width: 17%; } th:nth-child(6) { width: 7.5em; }
-td { padding: 0.4em 0.75em; border-top: 1px solid var(--line); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
-tr.row:hover td { background: var(--hover); }
+td { padding: 0.4em 0.75em; border-top: 1px solid var(--al-line); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
+tr.row:hover td { background: var(--al-hover); }
 button { font: inherit; color: inherit; cursor: pointer; }
-button:focus-visible, pre:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
+button:focus-visible, pre:focus-visible, summary:focus-visible { outline: 2px solid var(--al-accent); outline-offset: 2px; border-radius: 3px; }
 .open { min-height: 24px; padding: 0; border: 0; background: none; text-align: left; }
-.open::before { content: "▸"; display: inline-block; width: 1.1em; color: var(--muted); }
+.open::before { content: "▸"; display: inline-block; width: 1.1em; color: var(--al-muted); }
 .open[aria-expanded="true"]::before { content: "▾"; }
-.copy { min-height: 24px; padding: 0; border: 0; background: none; font-family: var(--mono); font-size: 0.92em; cursor: copy; }
-.copy:hover { color: var(--accent); }
+.copy { min-height: 24px; padding: 0; border: 0; background: none; font-family: var(--al-mono); font-size: 0.92em; cursor: copy; }
+.copy:hover { color: var(--al-accent); }
 .details > td { padding: 0 1em 1em 2.1em; white-space: normal; overflow-wrap: anywhere; border-top: 0; }
 .sentence { font-size: 1.08em; font-weight: 600; }
 .sides { display: grid; grid-template-columns: minmax(0, 1fr) auto minmax(0, 1fr); gap: 0.5em; align-items: start; }
-.sides > span { color: var(--muted); padding-top: 0.35em; }
-pre { padding: 0.35em 0.6em; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 24em; overflow: auto; background: var(--hover); }
-.before pre { background: color-mix(in srgb, var(--bad) 10%, var(--surface)); }
-.after pre { background: color-mix(in srgb, var(--good) 11%, var(--surface)); }
-summary { cursor: pointer; color: var(--accent); }
-summary code { color: var(--text); }
+.sides > span { color: var(--al-muted); padding-top: 0.35em; }
+pre { padding: 0.35em 0.6em; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 24em; overflow: auto; background: var(--al-hover); }
+.before pre { background: color-mix(in srgb, var(--al-bad) 10%, var(--al-surface)); }
+.after pre { background: color-mix(in srgb, var(--al-good) 11%, var(--al-surface)); }
+summary { cursor: pointer; color: var(--al-accent); }
+summary code { color: var(--al-text); }
 dl > div { display: grid; grid-template-columns: 9em minmax(0, 1fr); gap: 0 1em; padding: 0.1em 0; }
-dt { color: var(--muted); }
-footer { display: flex; align-items: center; justify-content: space-between; gap: 1em; min-height: 3em; padding: 0.5em 1em; border-top: 1px solid var(--line); }
-.more { min-height: 2.25em; padding: 0 1em; border: 1px solid var(--line); border-radius: 7px; background: none; font-weight: 550; }
-.more:hover { border-color: var(--muted); }
-.message { padding: 2em 1em; text-align: center; color: var(--muted); }
-.message.wrong { color: var(--bad); }
+dt { color: var(--al-muted); }
+footer { display: flex; align-items: center; justify-content: space-between; gap: 1em; min-height: 3em; padding: 0.5em 1em; border-top: 1px solid var(--al-line); }
+.more { min-height: 2.25em; padding: 0 1em; border: 1px solid var(--al-line); border-radius: 7px; background: none; font-weight: 550; }
+.more:hover { border-color: var(--al-muted); }
+.message { padding: 2em 1em; text-align: center; color: var(--al-muted); }
+.message.wrong { color: var(--al-bad); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @container (max-width: 46rem) {
   table, tbody, tr, td { display: block; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  tr.row { padding: 0.6em 1em; border-top: 1px solid var(--line); }
+  tr.row { padding: 0.6em 1em; border-top: 1px solid var(--al-line); }
   tr.row:first-child { border-top: 0; }
   td, td:first-child { padding: 0; border: 0; white-space: normal; overflow-wrap: anywhere; }
   td:has(.none) { display: none; }
+  tr.row:hover td { background: none; }
   .details > td { padding: 0 1em 1em; }
   .sides, dl > div { grid-template-columns: minmax(0, 1fr); gap: 0.25em; }
   .sides > span { display: none; }

@@ -26,6 +26,7 @@ function timeText(iso, form, local) {
   const date = `${year}-${two(month + 1)}-${two(day)}`;
   const clock = `${two(hour)}:${two(minute)}`;
   if (form === "time") return clock;
+  if (form === "clock") return `${clock}:${two(second)}`;
   if (form === "day") return `${day} ${months[month]}`;
   if (form === "month") return `${months[month]} ${year}`;
   if (form === "minute") return `${date} ${clock}`;
