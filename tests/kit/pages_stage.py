@@ -1,4 +1,4 @@
-"""Pages with something on them: the API, the sample host, a vendor's weeks, and an account of hostile events."""
+"""Pages with something on them: the API, the sample host, a vendor's weeks, an account of hostile events."""
 
 from __future__ import annotations
 

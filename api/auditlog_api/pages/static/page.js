@@ -396,7 +396,12 @@ if (chart) {
   }, true);
 }
 
-// Filters take a screen of their own where there is no room beside the table.
+// Filters are folded where there is no room for them beside the table.
 
 const facets = find("details.facets");
-if (facets && matchMedia("(max-width: 60rem)").matches) facets.open = false;
+const noRoom = matchMedia("(max-width: 60rem)");
+const foldFacets = () => {
+  if (facets) facets.open = !noRoom.matches;
+};
+noRoom.addEventListener("change", foldFacets);
+foldFacets();
