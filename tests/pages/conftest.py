@@ -54,7 +54,7 @@ def open_page(stage: Stage, browser: Browser) -> Iterator[Open]:
             if not tolerates or tolerates not in text:
                 complaints.append(text)
 
-        given = {"viewport": {"width": 1280, "height": 900}, "timezone_id": "Asia/Kolkata"} | context
+        given = {"viewport": {"width": 1280, "height": 900}, "timezone_id": "America/St_Johns"} | context
         made = browser.new_context(**given)
         made.set_default_timeout(15_000)
         contexts.append(made)

@@ -30,9 +30,8 @@ def total(page: Page) -> int:
 def search(page: Page, text: str) -> None:
     """Type a search and press Enter."""
     page.locator("#q").fill(text)
-    page.locator("#q").press("Enter")
-    page.wait_for_url(lambda url: query(url).get("q", "") != "")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.locator("#q").press("Enter")
 
 
 def query(url: str) -> dict[str, str]:

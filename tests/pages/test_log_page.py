@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Page, expect
 
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.event import AuditEvent
-from kit.pages_stage import Stage
+from kit.pages_stage import ACCOUNT, Stage
 from pages.driving import Open, newest_first, query, search, shown_ids, total
 
 pytestmark = pytest.mark.integration
@@ -77,18 +77,28 @@ def filters(events: list[AuditEvent]) -> dict[str, tuple[str, Matches]]:
     }
 
 
+@pytest.fixture(scope="module")
+def searched(browser: Browser, stage: Stage) -> Iterator[Page]:
+    """A page in which one search after the other is typed."""
+    context = browser.new_context()
+    context.add_cookies([{"name": "auditlog_session", "value": stage.tokens[ACCOUNT], "url": stage.api.url}])
+    page = context.new_page()
+    page.goto(stage.place())
+    yield page
+    context.close()
+
+
 @pytest.mark.parametrize("name", FILTERS)
-def test_every_filter(open_page: Open, stage: Stage, name: str) -> None:
+def test_every_filter(searched: Page, stage: Stage, name: str) -> None:
     known = filters(stage.events)
     assert set(known) == set(FILTERS)
     text, matches = known[name]
-    page = open_page()
-    search(page, text)
+    search(searched, text)
     expected = newest_first(event for event in stage.events if matches(event))
     assert 0 < len(expected) < len(stage.events)
-    assert total(page) == len(expected)
-    assert shown_ids(page) == expected[:50]
-    expect(page.locator("#q")).to_have_value(text)
+    assert total(searched) == len(expected)
+    assert shown_ids(searched) == expected[:50]
+    expect(searched.locator("#q")).to_have_value(text)
 
 
 def test_free_text(open_page: Open, stage: Stage) -> None:
@@ -118,7 +128,7 @@ def test_facets_edit_the_search(open_page: Open, stage: Stage) -> None:
 def test_quick_ranges_and_dates_edit_the_search(open_page: Open, stage: Stage) -> None:
     page = open_page("/audit-logs?q=action:license.*")
     page.get_by_role("link", name="The last 7 days").click()
-    assert query(page.url)["q"] == "action:license.* created:7d"
+    assert query(page.url)["q"] == "action:license_* created:7d"
     assert 0 < total(page) < len(stage.events)
     expect(page.locator(".ranges [aria-current]")).to_contain_text("7 days")
     page.locator(".find-help summary").click()
@@ -127,7 +137,7 @@ def test_quick_ranges_and_dates_edit_the_search(open_page: Open, stage: Stage) -
     page.get_by_label("Until").fill(f"{day + timedelta(days=1)}T00:00")
     page.get_by_role("button", name="Apply").click()
     page.wait_for_url(lambda url: str(day) in url)
-    assert query(page.url)["q"] == f"action:license.* created:{day}"
+    assert query(page.url)["q"] == f"action:license_* created:{day}"
     expected = [
         event
         for event in stage.events
@@ -186,13 +196,13 @@ def test_a_brush_zooms_into_a_range(open_page: Open) -> None:
 def test_times_are_local_on_demand_and_name_their_zone(open_page: Open, stage: Stage) -> None:
     page = open_page()
     newest = max(event.occurred_at for event in stage.events)
-    page.get_by_role("button", name="Kolkata").click()
-    local = newest + timedelta(hours=5, minutes=30)
+    page.get_by_role("button", name="St Johns").click()
+    local = newest - timedelta(hours=3, minutes=30)
     expect(page.locator("tbody time").first).to_have_text(f"{local:%Y-%m-%d %H:%M:%S}")
-    expect(page.locator("th").first).to_have_text("Timestamp Asia/Kolkata")
+    expect(page.locator("th").first).to_have_text("Timestamp America/St_Johns")
     assert query(page.url)["zone"] == "local"
     page.locator("a[rel=next]").click()
-    expect(page.locator("th").first).to_have_text("Timestamp Asia/Kolkata")
+    expect(page.locator("th").first).to_have_text("Timestamp America/St_Johns")
     page.get_by_role("button", name="UTC").click()
     expect(page.locator("th").first).to_have_text("Timestamp UTC")
     assert "zone" not in query(page.url)

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from markupsafe import Markup, escape
+
 from auditlog_api.pages.diff import ChangesInShort, FieldDiff, field_diffs, in_short
 from auditlog_api.pages.view import View, item_path
 from auditlog_schemas.catalog import Catalog
@@ -79,7 +81,7 @@ class Shown:
     Attributes:
         href: its permalink.
         kind, group: of the catalog; empty for an action that has left it.
-        raw: the event as indented JSON without unsafe characters.
+        raw: the event as indented JSON without unsafe characters, but for the ends of its lines.
     """
 
     event_id: UUID
@@ -104,7 +106,7 @@ class Shown:
     topic_id: UUID
     kafka_partition: int
     kafka_offset: int
-    raw: str
+    raw: Markup
 
 
 class EventViews:
@@ -166,7 +168,7 @@ class EventViews:
             topic_id=stored.topic_id,
             kafka_partition=stored.kafka_partition,
             kafka_offset=stored.kafka_offset,
-            raw=inert_json(event_json(stored), indent=2),
+            raw=escape(inert_json(event_json(stored), indent=2)),
         )
 
     def item(self, entity: Entity, characters_max: int = 1_000) -> ItemLink:
