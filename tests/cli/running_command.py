@@ -26,10 +26,10 @@ def environment(data_dir: Path, given: Mapping[str, str] | None = None) -> dict[
 class LongRunning:
     """A command that runs until it is interrupted; its stderr is collected."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, **given: str) -> None:
         self.process = subprocess.Popen(
             [*AUDITLOG, *arguments],
-            env=environment(data_dir),
+            env=environment(data_dir, given),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -51,15 +51,23 @@ class LongRunning:
                 raise AssertionError(f"{text!r} did not come; the command said:\n{self.err}")
             time.sleep(0.05)
 
+    def terminate(self) -> int:
+        """Send SIGTERM, as a process manager does; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._ended()
+
     def interrupt(self) -> tuple[int, float]:
         """Press Ctrl-C; return the exit code and how long it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGINT)
+        return self._ended(), time.monotonic() - began
+
+    def _ended(self) -> int:
         code = self.process.wait(30)
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()
-        return code, time.monotonic() - began
+        return code
 
     def _collect(self) -> None:
         assert self.process.stderr is not None
