@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from auditlog_schemas.event import AuditEvent
 
@@ -32,6 +32,12 @@ def search(page: Page, text: str) -> None:
     page.locator("#q").fill(text)
     with page.expect_navigation():
         page.locator("#q").press("Enter")
+
+
+def follow(page: Page, link: Locator) -> None:
+    """Click a link and wait until the page that it leads to is there."""
+    with page.expect_navigation():
+        link.click()
 
 
 def query(url: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.event import AuditEvent
 from kit.pages_stage import Stage
-from pages.driving import Open, query
+from pages.driving import Open, follow, query
 
 pytestmark = pytest.mark.integration
 
@@ -76,10 +76,10 @@ def test_steps_and_closing(open_page: Open) -> None:
 def test_the_permalink_is_a_page_of_its_own(open_page: Open, stage: Stage) -> None:
     event = changed(stage)
     page = open_page(f"/audit-logs?event={event.event_id}")
-    page.locator("#drawer").get_by_role("link", name="Permalink").click()
+    follow(page, page.locator("#drawer").get_by_role("link", name="Permalink"))
     expect(page.locator("main h1")).to_have_text(CATALOG.sentence(event))
     assert page.url == stage.place(f"/audit-logs/{event.event_id}")
-    page.get_by_role("link", name=event.actor.id).click()
+    follow(page, page.get_by_role("link", name=event.actor.id))
     assert query(page.url)["q"] == f"actor:{event.actor.id}"
 
 
@@ -104,7 +104,7 @@ def test_an_item_has_a_page_with_its_events(open_page: Open, stage: Stage) -> No
     page.locator("tbody tr .cell-actor").first.click()
     expect(page.locator("#drawer .event")).to_be_visible()
     page.keyboard.press("Escape")
-    page.get_by_role("link", name="Audit logs", exact=True).click()
+    follow(page, page.get_by_role("link", name="Audit logs", exact=True))
     assert page.url == stage.place()
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.event import AuditEvent
 from kit.pages_stage import ACCOUNT, Stage
-from pages.driving import Open, newest_first, query, search, shown_ids, total
+from pages.driving import Open, follow, newest_first, query, search, shown_ids, total
 
 pytestmark = pytest.mark.integration
 
@@ -113,21 +113,22 @@ def test_free_text(open_page: Open, stage: Stage) -> None:
 def test_facets_edit_the_search(open_page: Open, stage: Stage) -> None:
     page = open_page()
     facets = page.locator(".facets")
-    facets.get_by_role("link", name="Licenses", exact=False).click()
+    follow(page, facets.get_by_role("link", name="Licenses"))
     assert query(page.url)["q"] == "group:Licenses"
-    facets.get_by_role("link", name="Orders", exact=False).click()
+    follow(page, facets.get_by_role("link", name="Orders"))
     assert query(page.url)["q"] == "group:Licenses,Orders"
     groups = [CATALOG.actions[event.action].group for event in stage.events]
     assert total(page) == sum(group in ("Licenses", "Orders") for group in groups)
-    facets.get_by_role("link", name="Remove Licenses").click()
+    follow(page, facets.get_by_role("link", name="Remove Licenses"))
     assert query(page.url)["q"] == "group:Orders"
-    page.get_by_role("list", name="Filters").get_by_role("link", name="Remove group:Orders").click()
+    terms = page.get_by_role("list", name="Filters")
+    follow(page, terms.get_by_role("link", name="Remove group:Orders"))
     assert "q" not in query(page.url)
 
 
 def test_quick_ranges_and_dates_edit_the_search(open_page: Open, stage: Stage) -> None:
     page = open_page("/audit-logs?q=action:license.*")
-    page.get_by_role("link", name="The last 7 days").click()
+    follow(page, page.get_by_role("link", name="The last 7 days"))
     assert query(page.url)["q"] == "action:license_* created:7d"
     assert 0 < total(page) < len(stage.events)
     expect(page.locator(".ranges [aria-current]")).to_contain_text("7 days")
@@ -135,8 +136,7 @@ def test_quick_ranges_and_dates_edit_the_search(open_page: Open, stage: Stage) -
     day = stage.events[0].occurred_at.date() + timedelta(days=2)
     page.get_by_label("From").fill(f"{day}T00:00")
     page.get_by_label("Until").fill(f"{day + timedelta(days=1)}T00:00")
-    page.get_by_role("button", name="Apply").click()
-    page.wait_for_url(lambda url: str(day) in url)
+    follow(page, page.get_by_role("button", name="Apply"))
     assert query(page.url)["q"] == f"action:license_* created:{day}"
     expected = [
         event
@@ -152,16 +152,16 @@ def test_paging_there_and_back(open_page: Open, stage: Stage) -> None:
     page = open_page(f"/audit-logs?q={text}&rows=25")
     pages = [shown_ids(page)]
     while page.locator("a[rel=next]").count():
-        page.locator("a[rel=next]").click()
+        follow(page, page.locator("a[rel=next]"))
         pages.append(shown_ids(page))
     assert len(pages) > 2
     assert [id for ids in pages for id in ids] == expected
     for ids in reversed(pages[:-1]):
-        page.locator("a[rel=prev]").click()
+        follow(page, page.locator("a[rel=prev]"))
         assert shown_ids(page) == ids
     assert not page.locator("a[rel=prev]").count()
-    page.locator("a[rel=next]").click()
-    page.get_by_role("link", name="Newest").click()
+    follow(page, page.locator("a[rel=next]"))
+    follow(page, page.get_by_role("link", name="Newest"))
     assert shown_ids(page) == pages[0]
 
 
@@ -171,8 +171,7 @@ def test_a_bar_leads_to_its_events(open_page: Open) -> None:
     assert bars.count() > 10
     bar = bars.nth(5)
     events = int(bar.get_attribute("data-events") or "")
-    bar.locator(".slot").click()
-    page.wait_for_url(lambda url: "created" in url)
+    follow(page, bar.locator(".slot"))
     assert total(page) == events
 
 
@@ -187,8 +186,8 @@ def test_a_brush_zooms_into_a_range(open_page: Open) -> None:
     page.mouse.move(box["x"] + 9.5 * width, box["y"] + 35, steps=4)
     counts = slots.evaluate_all("slots => slots.slice(4, 10).map(slot => Number(slot.dataset.events))")
     expect(page.locator("[data-chart-note]")).to_contain_text(f": {sum(counts)} event")
-    page.mouse.up()
-    page.wait_for_url(lambda url: "created" in url)
+    with page.expect_navigation():
+        page.mouse.up()
     assert query(page.url)["q"].startswith("actor:* created:")
     assert total(page) == sum(counts)
 
@@ -201,7 +200,7 @@ def test_times_are_local_on_demand_and_name_their_zone(open_page: Open, stage: S
     expect(page.locator("tbody time").first).to_have_text(f"{local:%Y-%m-%d %H:%M:%S}")
     expect(page.locator("th").first).to_have_text("Timestamp America/St_Johns")
     assert query(page.url)["zone"] == "local"
-    page.locator("a[rel=next]").click()
+    follow(page, page.locator("a[rel=next]"))
     expect(page.locator("th").first).to_have_text("Timestamp America/St_Johns")
     page.get_by_role("button", name="UTC").click()
     expect(page.locator("th").first).to_have_text("Timestamp UTC")

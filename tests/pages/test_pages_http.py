@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
 
@@ -12,6 +13,7 @@ import pytest
 from auditlog_schemas.inert import UNSAFE
 from auditlog_storage.filters import Item
 from kit.pages_stage import ACCOUNT, EMPTY, HOSTILE, Stage
+from kit.served_api import serving
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +32,8 @@ class Elements(HTMLParser):
 
 def get(stage: Stage, path: str, token: str | None = None) -> httpx.Response:
     cookies = {"auditlog_session": token} if token else {}
-    return httpx.get(stage.api.url + path, cookies=cookies, trust_env=False, timeout=30)
+    accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    return httpx.get(stage.api.url + path, cookies=cookies, headers=accept, trust_env=False, timeout=30)
 
 
 def mine(stage: Stage, path: str = "/audit-logs", account: str = ACCOUNT) -> httpx.Response:
@@ -81,6 +84,22 @@ def test_without_a_session_there_is_a_form_and_the_hosts_address(stage: Stage) -
     assert (
         f"{stage.host_url}/audit-logs?next=%2Faccounts%2F{ACCOUNT}%2Faudit-logs%3Fq%3Dactor%3Ausr_7" in html
     )
+
+
+def test_a_token_is_typed_in_and_one_that_does_not_work_is_said(stage: Stage) -> None:
+    with httpx.Client(base_url=stage.api.url, trust_env=False, headers={"Accept": "text/html"}) as client:
+        refused = client.post("/sign-in", data={"token": "nonsense", "next": "/"})
+        assert refused.status_code == 401
+        assert "That token does not work" in refused.text
+        data = {"token": stage.tokens[ACCOUNT], "next": f"/accounts/{ACCOUNT}/audit-logs"}
+        assert client.post("/sign-in", data=data).status_code == 303
+        assert client.get(data["next"]).status_code == 200
+
+
+def test_a_program_gets_problems(stage: Stage) -> None:
+    answer = httpx.get(stage.place(), trust_env=False)
+    assert answer.status_code == 401
+    assert answer.json()["type"] == "urn:auditlog:problem:token-missing"
 
 
 def test_an_ended_session_says_so(stage: Stage) -> None:
@@ -197,3 +216,22 @@ def _assert_inert(html: str) -> None:
         assert tag != "img"
         assert tag != "script" or (attributes["src"] or "").startswith("/assets/")
         assert not [name for name in attributes if name.startswith("on")]
+
+
+def test_a_lagging_log_says_so(stage: Stage) -> None:
+    url = stage.api.connection.settings.url.get_secret_value()
+    with serving(url, kafka=lambda: {"lag_offsets": 5}) as api:
+        headers = {"Cookie": f"auditlog_session={api.token(ACCOUNT)}", "Accept": "text/html"}
+        html = api.get(f"/accounts/{ACCOUNT}/audit-logs", headers=headers).text
+    assert "<strong>Lagging.</strong> 5 newer events will be here soon." in html
+
+
+def test_a_log_that_is_caught_up_is_complete_up_to_now(stage: Stage) -> None:
+    url = stage.api.connection.settings.url.get_secret_value()
+    began = datetime.now(UTC).replace(microsecond=0)
+    with serving(url, kafka=lambda: {"lag_offsets": 0}) as api:
+        headers = {"Cookie": f"auditlog_session={api.token(ACCOUNT)}", "Accept": "text/html"}
+        html = api.get(f"/accounts/{ACCOUNT}/audit-logs", headers=headers).text
+    [shown] = re.findall(r'Complete up to <time datetime="([^"]+)"', html)
+    assert began <= datetime.fromisoformat(shown) <= datetime.now(UTC)
+    assert "Lagging" not in html

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from auditlog_api.access import Reader, ReadsLog, SignedIn
 from auditlog_api.backend import Backend, TheBackend
-from auditlog_api.pages import assets, trouble
+from auditlog_api.pages import assets
 from auditlog_api.pages.event_view import EventViews
 from auditlog_api.pages.log_page import context_of, filter_context, find, item_link
 from auditlog_api.pages.rendering import page, theme_of
+from auditlog_api.pages.trouble import PageRoute
 from auditlog_api.pages.view import Place, View, read_utc, read_view, times_text
 from auditlog_api.parameters import path_item
-from auditlog_api.problem import Problem, not_found
-from auditlog_schemas.errors import AuditError
+from auditlog_api.problem import not_found
 from auditlog_storage.filters import Item
-
-
-class PageRoute(APIRoute):
-    """A route whose errors are pages."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler with every error it may raise answered."""
-        handle = super().get_route_handler()
-
-        async def handle_or_explain(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except (Problem, AuditError, HTTPException, RequestValidationError) as error:
-                return trouble.trouble_page(request, error)
-
-        return handle_or_explain
-
 
 router: Final = APIRouter(route_class=PageRoute, include_in_schema=False)
 

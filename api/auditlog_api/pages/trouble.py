@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -37,6 +39,24 @@ _REFUSED: Final = Words("→", "That token does not work", "It was mistyped, cut
 _NOTHING: Final = Words("∅", "Nothing here", "There is nothing at this address that you may read.")
 _BUSY: Final = Words("…", "Too busy just now", "Many requests are under way. Try again in a moment.")
 _AWAY: Final = Words("…", "The log cannot be read now", "No event is lost by this. Try again in a moment.")
+
+
+class PageRoute(APIRoute):
+    """A route for people: its errors are pages, for whoever accepts HTML. A program gets problem+json."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, with the errors that it may raise answered."""
+        handle = super().get_route_handler()
+
+        async def handle_or_explain(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (Problem, AuditError, HTTPException, RequestValidationError) as error:
+                if "text/html" not in request.headers.get("accept", ""):
+                    raise
+                return trouble_page(request, error)
+
+        return handle_or_explain
 
 
 def trouble_page(request: Request, error: Exception) -> Response:

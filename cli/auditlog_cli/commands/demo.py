@@ -91,7 +91,7 @@ def _sample_host(pipeline: LocalPipeline, performance: Performance, port: int) -
     from auditlog_api.viewer_tokens import ViewerKeys
     from auditlog_cli.demo.host.app import Host, host_app
     from auditlog_cli.demo.host.server import serving_host
-    from auditlog_cli.demo.report import write_links
+    from auditlog_cli.demo.report import say_links
     from auditlog_cli.local_api import viewer_keys
     from auditlog_storage.filters import Item
 
@@ -99,7 +99,7 @@ def _sample_host(pipeline: LocalPipeline, performance: Performance, port: int) -
     first = Item("license", performance.license_id)
     host = Host(performance.vendor, pipeline.api_url, keys, first)
     with serving_host(host_app(host), port) as url:
-        write_links(url, host)
+        say_links(url, host)
         say("")
         yield
 

@@ -10,7 +10,7 @@ from auditlog_cli.commands.check import summary
 from auditlog_cli.demo.names import ACCOUNTS
 from auditlog_cli.own_name import data_dir_option, own_name
 from auditlog_cli.sentences import changes_in_words
-from auditlog_cli.terminal import data_console, is_terminal, write
+from auditlog_cli.terminal import data_console, is_terminal, say, write
 from auditlog_schemas.inert import inert
 from auditlog_storage.reader import LogReader
 
@@ -85,15 +85,20 @@ def write_what_to_try(data_dir: Path, license_id: str, stays: bool) -> None:
         write(f"  {name} {arguments}{option}")
 
 
-def write_links(url: str, host: Host) -> None:
-    """Write where the sample host is, and a page of each kind with an item's log at its bottom."""
-    vendor = host.vendor
-    _heading("In a browser")
-    write(f"  {'Settings: Audit logs':<22}{url}/audit-logs")
-    write(f"  {'A license':<22}{url}/{host.first.key}")
-    write(f"  {'An order':<22}{url}/order/{vendor.orders[-1].id}")
-    write(f"  {'A customer':<22}{url}/customer/{vendor.customers[-1].id}")
-    write(f"  {'A product':<22}{url}/product/{vendor.products[-1].id}")
+def say_links(url: str, host: Host) -> None:
+    """Say where the sample host is, and a page of each kind with an item's log at its bottom."""
+    licenses = host.vendor.licenses
+    license = next((one for one in licenses if one.id == host.first.id), licenses[-1])
+    links = {"Settings: Audit logs": "audit-logs", "A license": f"license/{license.id}"}
+    if license.product:
+        links["A product"] = f"product/{license.product.id}"
+    if license.order:
+        links["An order"] = f"order/{license.order.id}"
+    if license.order and license.order.customer:
+        links["A customer"] = f"customer/{license.order.customer.id}"
+    say("in a browser:")
+    for name, path in links.items():
+        say(f"  {name:<22}{url}/{path}")
 
 
 def _heading(text: str) -> None:

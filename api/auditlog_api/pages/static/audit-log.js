@@ -27,7 +27,7 @@ style.replaceSync(`
   display: block; container-type: inline-size; color: var(--al-text);
   font: 400 var(--audit-log-font-size, 0.8125rem)/1.5 var(--audit-log-font, inherit); font-variant-numeric: tabular-nums;
 }
-:host([hidden]) { display: none; }
+:host([hidden]), [hidden] { display: none !important; }
 * { box-sizing: border-box; }
 h2, h3, h4, p, dl, dd, pre { margin: 0; }
 .frame { border: 1px solid var(--al-line); border-radius: var(--al-radius); background: var(--al-surface); overflow: hidden; }
