@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from kit.servers import START_SECONDS_MAX, bound
+
 AUDITLOG = (sys.executable, "-m", "auditlog_cli")
 VARIABLES = ("AUDITLOG_KAFKA", "AUDITLOG_CLICKHOUSE_URL", "AUDITLOG_CATALOG", "AUDITLOG_TOPIC", "COLUMNS")
 
@@ -28,7 +30,7 @@ class LongRunning:
 
     def __init__(self, data_dir: Path, *arguments: str, **given: str) -> None:
         self.process = subprocess.Popen(
-            [*AUDITLOG, *arguments],
+            bound(*AUDITLOG, *arguments),
             env=environment(data_dir, given),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -43,7 +45,7 @@ class LongRunning:
     def err(self) -> str:
         return "".join(self._err)
 
-    def wait_for(self, text: str, seconds_max: float = 60.0) -> None:
+    def wait_for(self, text: str, seconds_max: float = START_SECONDS_MAX) -> None:
         """Return once the command has said this."""
         deadline = time.monotonic() + seconds_max
         while text not in self.err:
@@ -63,7 +65,11 @@ class LongRunning:
         return self._ended(), time.monotonic() - began
 
     def _ended(self) -> int:
-        code = self.process.wait(30)
+        try:
+            code = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()
