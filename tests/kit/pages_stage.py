@@ -70,8 +70,8 @@ def pages_stage(clickhouse_url: str, events_a_day: int) -> Iterator[Stage]:
         log.store(*events, *(log.event(**fields) for fields in _hostile()))
     (port,) = free_ports(1)
     host_url = f"http://127.0.0.1:{port}"
-    settings = {"cors_origins": (host_url,), "sign_in_url": f"{host_url}/audit-logs"}
-    with serving(clickhouse_url, catalog, **settings) as api:
+    sign_in_url = f"{host_url}/audit-logs"
+    with serving(clickhouse_url, catalog, cors_origins=(host_url,), sign_in_url=sign_in_url) as api:
         last = days[-1]
         story = Item("license", last.story()[1])
         host = Host(last.vendors[ACCOUNT], api.url, api.backend.viewer_keys, story)

@@ -87,8 +87,8 @@ def test_each_term_can_be_taken_out() -> None:
     assert query_of(links[1].without_href)["q"] == "actor:usr_7 seat"
 
 
-def moment(*parts: int) -> datetime:
-    return datetime(2026, 11, *parts, tzinfo=UTC)  # type: ignore[misc]
+def moment(day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(2026, 11, day, hour, minute, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
