@@ -15,6 +15,7 @@ from auditlog_api.edge import Edge
 from auditlog_api.health import KafkaProbe
 from auditlog_api.openapi import install_openapi
 from auditlog_api.own_events import OwnEvents
+from auditlog_api.pages.routes import router as pages_router
 from auditlog_api.problem import install_problems
 from auditlog_api.routes import actions, events, health, summaries, tokens
 from auditlog_api.settings import ApiSettings
@@ -64,6 +65,7 @@ def create_app(
     for router in (events.router, summaries.router, actions.router, tokens.router, health.router):
         app.include_router(router)
     app.include_router(session.router)
+    app.include_router(pages_router)
     # The last one added is the outermost.
     if settings.cors_origins:
         app.add_middleware(

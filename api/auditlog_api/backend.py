@@ -14,6 +14,7 @@ from auditlog_api.access import Access, Reader
 from auditlog_api.health import Health, KafkaProbe
 from auditlog_api.known_tokens import KnownTokens
 from auditlog_api.own_events import OwnEvents
+from auditlog_api.pages.completeness import CompletenessOfLog
 from auditlog_api.queries import Queries
 from auditlog_api.settings import ApiSettings
 from auditlog_api.viewer_tokens import ViewerKeys
@@ -65,6 +66,7 @@ class Backend:
         self.known_tokens = KnownTokens(self.tokens, settings.token_kept_seconds, self.off_loop)
         self.access = Access(self.known_tokens, self.viewer_keys)
         self.health = Health(connection, self.off_loop, kafka)
+        self.completeness = CompletenessOfLog(self.health)
 
     async def read(self, reader: Reader, work: Callable[[LogReader], T]) -> T:
         """Run `work` with the log, in a thread, when it is the turn of the reader's account.

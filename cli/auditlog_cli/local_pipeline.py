@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ class LocalPipeline:
         kafka: of a Kafka that runs elsewhere; None starts one.
         clickhouse_url: of a ClickHouse that runs elsewhere; None starts one.
         api: whether an API process is started too; `api_url` says where it answers.
+        api_settings: environment variables for that process alone.
     """
 
     settings: ConsumerSettings
@@ -57,6 +58,7 @@ class LocalPipeline:
         kafka: str | None = None,
         clickhouse_url: str | None = None,
         api: bool = False,
+        api_settings: Mapping[str, str] | None = None,
     ) -> None:
         from auditlog_local.stack import Stack
 
@@ -64,6 +66,7 @@ class LocalPipeline:
         self._consumers = consumers
         self._notice = notice
         self._serves_api = api
+        self._api_settings = dict(api_settings or {})
         self.stack = Stack(data_dir, kafka=kafka, clickhouse_url=clickhouse_url, on_event=on_event)
 
     def __enter__(self) -> Self:
@@ -115,7 +118,7 @@ class LocalPipeline:
         from auditlog_local.ports import remembered_port
 
         directory = self.stack.data_dir / "api"
-        environment = self.environment | api_environment(directory)
+        environment = self.environment | api_environment(directory) | self._api_settings
         given = {} if os.environ.get(API_PORT) else {"port": remembered_port(directory / "port")}
         settings = ApiSettings.load(**given)
         self.api_url = f"http://{settings.host}:{settings.port}"

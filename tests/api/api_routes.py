@@ -19,6 +19,8 @@ PATH_VALUES = {
     "entity_id": "lic_1",
     "field": "action",
     "token_id": "tok_0000000000000000",
+    "digest": "0",
+    "name": "page.css",
 }
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/accounts/{account}/tokens"): {"scope": "read"},

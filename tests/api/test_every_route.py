@@ -24,7 +24,10 @@ from storage.event_log import Log
 pytestmark = pytest.mark.integration
 
 SECRET = "Zanzibar"  # in every event of the account that nobody here may read
-OPEN = {"/livez", "/readyz", "/metrics", "/openapi.json", "/sign-in", "/sign-out"}
+OPEN = {
+    *("/livez", "/readyz", "/metrics", "/openapi.json", "/sign-in", "/sign-out"),
+    *("/assets/{digest}/{name}", "/embed/audit-log.js"),
+}
 """Routes that need no token, or that are where one is handed in."""
 
 APP = create_app(
@@ -109,6 +112,9 @@ def test_the_routes_are_found() -> None:
         "GET /livez",
         "GET /readyz",
         "GET /metrics",
+        "GET /accounts/{account}/audit-logs",
+        "GET /accounts/{account}/audit-logs/{event_id}",
+        "GET /accounts/{account}/items/{entity_type}/{entity_id}",
     } <= found
 
 

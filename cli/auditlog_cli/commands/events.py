@@ -9,12 +9,12 @@ import typer
 
 from auditlog_cli.addresses import connect
 from auditlog_cli.catalog_source import configured_catalog
-from auditlog_cli.inert import shortened
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Since, Until
 from auditlog_cli.sentences import SENTENCE_CHARACTERS_MAX, changes_in_words
 from auditlog_cli.tables import Column, column_time, write_table
 from auditlog_cli.terminal import is_terminal, say, write_json
 from auditlog_schemas.errors import BadFilter
+from auditlog_schemas.inert import shortened
 from auditlog_storage.event_json import event_json
 from auditlog_storage.moments import parse_moment
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from auditlog_cli.inert import UNSAFE, inert, inert_json, shortened
+from auditlog_schemas.inert import UNSAFE, inert, inert_json, shortened
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202egnirts\u2069 zero\u200bwidth\r\n\x9b2J \ufeff[bold]x[/bold]"
 
@@ -41,6 +41,14 @@ def test_json_is_inert_and_loses_nothing() -> None:
     assert UNSAFE.search(line) is None
     assert "Zoë" in line
     assert json.loads(line) == value
+
+
+def test_indented_json_breaks_lines_between_values_only() -> None:
+    value = {"name": HOSTILE, "more": ["a\nb", "\u2028"]}
+    text = inert_json(value, indent=2)
+    assert UNSAFE.search(text.replace("\n", "")) is None
+    assert len(text.split("\n")) == 7
+    assert json.loads(text) == value
 
 
 def test_json_beyond_the_basic_plane() -> None:

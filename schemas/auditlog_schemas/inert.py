@@ -1,7 +1,7 @@
-"""Text from events, made harmless for a terminal.
+"""Text from events, made harmless for whatever shows it: a terminal, a page, a log line.
 
-Names, ids and messages come from anybody. Shown as they are, they could move the cursor, recolour the
-screen, hide parts of themselves or turn the reading direction of the whole line.
+Names, ids and messages come from anybody. Shown as they are, they could move a terminal's cursor, hide parts
+of themselves or turn the reading direction of the whole line.
 """
 
 from __future__ import annotations
@@ -24,9 +24,16 @@ def inert(text: str) -> str:
     return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def inert_json(value: Any) -> str:
-    """Return one line of JSON, readable and without unsafe characters; parsing it gives them back."""
-    return UNSAFE.sub(_json_escape, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+def inert_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON, readable and without unsafe characters; parsing it gives them back.
+
+    Args:
+        value: JSON-like data.
+        indent: spaces of a level, which makes many lines; None makes one line.
+    """
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+    return UNSAFE.sub(_json_escape, text)
 
 
 def shortened(text: str, characters_max: int) -> str:
@@ -35,4 +42,7 @@ def shortened(text: str, characters_max: int) -> str:
 
 
 def _json_escape(found: re.Match[str]) -> str:
+    if found[0] == "\n":
+        # It ends a line of indented JSON: those in strings have been escaped already.
+        return "\n"
     return json.dumps(found[0])[1:-1] if ord(found[0]) != 0x7F else "\\u007f"
