@@ -65,6 +65,7 @@ def pages_stage(clickhouse_url: str, events_a_day: int) -> Iterator[Stage]:
         catalog = load_catalog()
         migrate(connection, catalog)
         log = Log(connection, catalog)
+        log.received_at = datetime.now(UTC)
         days = _days(datetime.now(UTC) - timedelta(minutes=3), int(events_a_day / SHARE))
         events = [event for day in days for event in _of_account(day)]
         log.store(*events, *(log.event(**fields) for fields in _hostile()))

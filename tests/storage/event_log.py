@@ -27,6 +27,7 @@ class Log:
         self.catalog = catalog
         self.writer = EventWriter(connection)
         self.topic_id = uuid4()
+        self.received_at = RECEIVED
         self._offsets = count()
         self._buckets: dict[str, int] = {}
 
@@ -90,7 +91,7 @@ class Log:
             "topic_id": self.topic_id.bytes,
             "kafka_partition": kafka_partition,
             "kafka_offset": kafka_offset,
-            "received_at": RECEIVED,
+            "received_at": self.received_at,
         }
 
 
