@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter, methodcaller
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -46,22 +46,22 @@ class Messages:
         keys: n keys.
         offsets: n offsets, ascending.
         received_millis: n broker's times, milliseconds since 1970-01-01 UTC.
-        value_bytes: size of all values.
-        held_bytes: the memory of all this, about.
+        value_sizes, key_sizes: n sizes in bytes, 0 for None. Kept, since a message's size is asked for
+            whenever it passes from one collection of messages to the next.
     """
 
     values: list[bytes | None]
     keys: list[bytes | None]
     offsets: Longs
     received_millis: Longs
-    value_bytes: int
-    held_bytes: int
+    value_sizes: Longs
+    key_sizes: Longs
 
     @classmethod
     def of(cls, messages: Sequence[KafkaMessage]) -> Messages:
         """Return Kafka's messages by column."""
         count = len(messages)
-        return _columns(
+        return cls.by_column(
             list(map(_VALUE, messages)),
             list(map(_KEY, messages)),
             np.fromiter(map(_OFFSET, messages), np.int64, count),
@@ -69,9 +69,16 @@ class Messages:
         )
 
     @classmethod
+    def by_column(
+        cls, values: list[bytes | None], keys: list[bytes | None], offsets: Longs, received_millis: Longs
+    ) -> Messages:
+        """Return messages whose columns are there already; the sizes are taken from them."""
+        return cls(values, keys, offsets, received_millis, _sizes(values), _sizes(keys))
+
+    @classmethod
     def none(cls) -> Messages:
         """Return no messages."""
-        return _columns([], [], np.empty(0, np.int64), np.empty(0, np.int64))
+        return cls.by_column([], [], np.empty(0, np.int64), np.empty(0, np.int64))
 
     @classmethod
     def joined(cls, parts: Sequence[Messages]) -> Messages:
@@ -83,8 +90,8 @@ class Messages:
             list(chain.from_iterable(part.keys for part in parts)),
             np.concatenate([part.offsets for part in parts]),
             np.concatenate([part.received_millis for part in parts]),
-            sum(part.value_bytes for part in parts),
-            sum(part.held_bytes for part in parts),
+            np.concatenate([part.value_sizes for part in parts]),
+            np.concatenate([part.key_sizes for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -95,19 +102,33 @@ class Messages:
         """Return when the broker received the first message, since 1970 UTC; None when there is none."""
         return int(self.received_millis[0]) if len(self) else None
 
+    @property
+    def value_bytes(self) -> int:
+        """Return the size of all values."""
+        return int(self.value_sizes.sum())
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the memory of all this, about."""
+        return self.value_bytes + int(self.key_sizes.sum()) + MESSAGE_BYTES * len(self)
+
     def between(self, start: int, stop: int) -> Messages:
         """Return the messages from the place `start` up to, without, the place `stop`."""
         if start == 0 and stop >= len(self):
             return self
         cut = slice(start, stop)
-        return _columns(self.values[cut], self.keys[cut], self.offsets[cut], self.received_millis[cut])
+        return Messages(
+            self.values[cut],
+            self.keys[cut],
+            self.offsets[cut],
+            self.received_millis[cut],
+            self.value_sizes[cut],
+            self.key_sizes[cut],
+        )
 
     def count_within(self, bytes_max: int) -> int:
         """Return how many of the first messages' values fit into so many bytes."""
-        if self.value_bytes <= bytes_max:
-            return len(self)
-        sizes = np.fromiter((len(value or b"") for value in self.values), np.int64, len(self))
-        return int(np.searchsorted(np.cumsum(sizes), bytes_max, side="right"))
+        return int(np.searchsorted(np.cumsum(self.value_sizes), bytes_max, side="right"))
 
 
 _VALUE: Final = methodcaller("value")
@@ -117,10 +138,9 @@ _TIMESTAMP: Final = methodcaller("timestamp")
 _SECOND: Final = itemgetter(1)
 
 
-def _columns(
-    values: list[bytes | None], keys: list[bytes | None], offsets: Longs, received_millis: Longs
-) -> Messages:
-    value_bytes = sum(map(len, filter(None, values)))
-    key_bytes = sum(map(len, filter(None, keys)))
-    held_bytes = value_bytes + key_bytes + MESSAGE_BYTES * len(values)
-    return Messages(values, keys, offsets, received_millis, value_bytes, held_bytes)
+def _sizes(texts: Sequence[bytes | None]) -> Longs:
+    whole = cast(Sequence[bytes], texts)
+    try:
+        return np.fromiter(map(len, whole), np.int64, len(whole))
+    except TypeError:
+        return np.fromiter((len(text or b"") for text in texts), np.int64, len(texts))

@@ -118,9 +118,8 @@ class Window:
         keys, offsets = keys[kept], offsets[kept]
         if not len(keys):
             return
-        slots = self._slots(keys)
-        order = np.argsort(slots, kind="stable")
-        ordered, at = slots[order], offsets[order]
+        ordered, order = _sorted(self._slots(keys))
+        at = offsets[order]
         begins = np.concatenate([[True], ordered[1:] != ordered[:-1]])
         back = np.concatenate([[0], np.diff(at)])
         earlier = self._latest[ordered[begins]]
@@ -135,6 +134,17 @@ class Window:
     def _slots(self, keys: Keys) -> npt.NDArray[np.intp]:
         mixed = (keys[:, 0] * _MIX[0] + keys[:, 1]) * _MIX[1]
         return (mixed >> self._shift).astype(np.intp)
+
+
+def _sorted(slots: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return slots in ascending order and where each of them was, equal ones in the order they had.
+
+    Slots and places are less than 2**32. Sorted as one number each, they need no stable sort, and a plain
+    one is several times faster.
+    """
+    packed = (slots << 32) | np.arange(len(slots))
+    packed.sort()
+    return packed >> 32, packed & 0xFFFFFFFF
 
 
 def _repeated(keys: Keys) -> Mask:
