@@ -75,10 +75,9 @@ class Log:
         """Record the partition of these rows up to the last of them; offsets without a row are absent."""
         if not rows.num_rows:
             return
-        partition, offsets = (
-            rows.column("kafka_partition")[0].as_py(),
-            rows.column("kafka_offset").to_pylist(),
-        )
+        partition = rows.column("kafka_partition")[0].as_py()
+        found: list[Any] = rows.column("kafka_offset").to_pylist()
+        offsets = [int(offset) for offset in found]
         first, last = min(offsets), max(offsets)
         accepted = len(set(offsets))
         self.ledger.append(
