@@ -17,7 +17,7 @@ from auditlog_api.openapi import install_openapi
 from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.routes import router as pages_router
 from auditlog_api.problem import install_problems
-from auditlog_api.routes import actions, events, health, summaries, tokens
+from auditlog_api.routes import actions, events, health, summaries, tail, tokens
 from auditlog_api.settings import ApiSettings
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
@@ -62,7 +62,14 @@ def create_app(
     app.state.backend = backend
     install_problems(app)
     install_openapi(app)
-    for router in (events.router, summaries.router, actions.router, tokens.router, health.router):
+    for router in (
+        tail.router,
+        events.router,
+        summaries.router,
+        actions.router,
+        tokens.router,
+        health.router,
+    ):
         app.include_router(router)
     app.include_router(session.router)
     app.include_router(pages_router)

@@ -17,10 +17,12 @@ from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.completeness import CompletenessOfLog
 from auditlog_api.queries import Queries
 from auditlog_api.settings import ApiSettings
+from auditlog_api.tail import Tails
 from auditlog_api.viewer_tokens import ViewerKeys
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.reader import LogReader
+from auditlog_storage.tail import LogTail
 from auditlog_storage.tokens import TokenTable
 
 T = TypeVar("T")
@@ -40,6 +42,8 @@ class Backend:
 
     Attributes:
         log: reads events; call it through `read`.
+        log_tail: follows them; call it through `queries`.
+        tails: counts connections that follow a log.
         tokens: the table of tokens; call it through `off_loop`.
         stopping: set when the process is told to stop: whatever would go on ends.
     """
@@ -57,6 +61,8 @@ class Backend:
         self.catalog = catalog
         self.own_events = own_events
         self.log = LogReader(connection)
+        self.log_tail = LogTail(connection)
+        self.tails = Tails(settings)
         self.tokens = TokenTable(connection)
         self.queries = Queries(settings)
         self.viewer_keys = ViewerKeys(settings.viewer_keys)

@@ -36,6 +36,7 @@ class ApiSettings(BaseSettings):
             believed, separated by commas.
         behind_https: whether a proxy in front speaks HTTPS without saying so: session cookies are then
             always marked ``Secure``.
+        connections_max: connections at the same time; a request on a further one is answered with 503.
         queries_max: queries of this process at the same time, each in a thread.
         account_queries_max: of them for one account.
         account_waiting_max: requests of one account that may wait for their turn; a further one is answered
@@ -63,6 +64,7 @@ class ApiSettings(BaseSettings):
     sign_in_url: str | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
     behind_https: bool = False
+    connections_max: Count = 1_000
     queries_max: Count = 8
     account_queries_max: Count = 4
     account_waiting_max: Annotated[int, Field(ge=0, le=10_000)] = 60

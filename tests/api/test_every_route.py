@@ -102,6 +102,7 @@ def test_the_routes_are_found() -> None:
     assert {
         "GET /v1/accounts/{account}/events",
         "GET /v1/accounts/{account}/events/{event_id}",
+        "GET /v1/accounts/{account}/events/tail",
         "GET /v1/accounts/{account}/items/{entity_type}/{entity_id}/events",
         "GET /v1/accounts/{account}/histogram",
         "GET /v1/accounts/{account}/facets/{field}",
