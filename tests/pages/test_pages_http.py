@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 from auditlog_schemas.inert import UNSAFE
 from auditlog_storage.filters import Item
 from kit.pages_stage import ACCOUNT, EMPTY, HOSTILE, Stage
-from kit.served_api import serving
+from kit.served_api import ServedApi, serving
 
 pytestmark = pytest.mark.integration
 
@@ -218,11 +219,19 @@ def _assert_inert(html: str) -> None:
         assert not [name for name in attributes if name.startswith("on")]
 
 
+def _once_it_is_known(api: ServedApi, text: str) -> str:
+    """The page, asked for until it says this: the first ones do not wait long for what Kafka says."""
+    headers = {"Cookie": f"auditlog_session={api.token(ACCOUNT)}", "Accept": "text/html"}
+    deadline = time.monotonic() + 30
+    while text not in (html := api.get(f"/accounts/{ACCOUNT}/audit-logs", headers=headers).text):
+        assert time.monotonic() < deadline, f"{text!r} did not come"
+    return html
+
+
 def test_a_lagging_log_says_so(stage: Stage) -> None:
     url = stage.api.connection.settings.url.get_secret_value()
     with serving(url, kafka=lambda: {"lag_offsets": 5}) as api:
-        headers = {"Cookie": f"auditlog_session={api.token(ACCOUNT)}", "Accept": "text/html"}
-        html = api.get(f"/accounts/{ACCOUNT}/audit-logs", headers=headers).text
+        html = _once_it_is_known(api, "Lagging.")
     assert "<strong>Lagging.</strong> 5 newer events will be here soon." in html
 
 
@@ -230,8 +239,7 @@ def test_a_log_that_is_caught_up_is_complete_up_to_now(stage: Stage) -> None:
     url = stage.api.connection.settings.url.get_secret_value()
     began = datetime.now(UTC).replace(microsecond=0)
     with serving(url, kafka=lambda: {"lag_offsets": 0}) as api:
-        headers = {"Cookie": f"auditlog_session={api.token(ACCOUNT)}", "Accept": "text/html"}
-        html = api.get(f"/accounts/{ACCOUNT}/audit-logs", headers=headers).text
+        html = _once_it_is_known(api, "Complete up to")
     [shown] = re.findall(r'Complete up to <time datetime="([^"]+)"', html)
     assert began <= datetime.fromisoformat(shown) <= datetime.now(UTC)
     assert "Lagging" not in html
