@@ -36,7 +36,7 @@ def test_whoever_gets_the_number_of_a_closed_pipe_keeps_it(monkeypatch: pytest.M
         await asyncio.sleep(0)
         return read_fd, found
 
-    monkeypatch.setattr(app.os, "fdopen", fdopen)
+    monkeypatch.setattr(os, "fdopen", fdopen)
     read_fd, found = uvloop.run(read())
     assert found == b"result"
     assert taken == [read_fd]
