@@ -132,8 +132,17 @@ def play(directory: Path, keep_free_bytes: int, seed: int, seconds: float) -> Ro
                 engine.wait_ready()
         engine.wait_ready()
         _look(engine.connection, writers, found)
+        if found.missing or found.doubled or found.unreadable:
+            _keep(directory)
     found.ends, found.refused = engine.ends, writers.refused
     return found
+
+
+def _keep(directory: Path) -> None:
+    """Copy the engine's data and log to a directory that stays."""
+    kept = Path(tempfile.mkdtemp(prefix="auditlog-full-disk-"))
+    shutil.copytree(directory, kept, symlinks=True, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+    print(f"kept for study: {kept}", flush=True)
 
 
 def _look(connection: Connection, writers: Writers, found: Round) -> None:
