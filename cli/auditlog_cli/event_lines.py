@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from auditlog_cli.event_json import parse_event
+from auditlog_cli.event_input import parse_event
 from auditlog_schemas.errors import InvalidEvent
 
 if TYPE_CHECKING:

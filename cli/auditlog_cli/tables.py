@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from auditlog_cli.inert import inert
@@ -50,6 +51,11 @@ def write_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], headin
         cells.insert(0, [column.title.upper() for column in columns])
     for line in _aligned(columns, cells):
         write(line)
+
+
+def column_time(moment: datetime, for_person: bool) -> str:
+    """Return an aware time in UTC, to the second; RFC 3339 unless a person reads it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S" if for_person else "%Y-%m-%dT%H:%M:%SZ")
 
 
 def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], heading: bool) -> Table:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final
 
 from auditlog_schemas.errors import BadFilter
 from auditlog_schemas.limits import ID_BYTES_MAX
 from auditlog_schemas.record import micros_of
+from auditlog_storage.search import Search
+from auditlog_storage.search.conditions import conditions as term_conditions
+from auditlog_storage.search.globs import Glob
+from auditlog_storage.search.search import Term
+from auditlog_storage.search.values import BadValue, read_address
 
 VALUES_MAX: Final = 100
 """Actions, or groups, in one filter."""
@@ -46,6 +51,9 @@ class EventFilter:
         item: events whose entity or related entity this is.
         since: at or after this time (aware).
         until: before this time (aware).
+        ip: an address, a network (``10.0.0.0/8``) or text with stars, as in the search language.
+        request_id: of this request.
+        search: for which every term of this search holds too.
 
     Raises:
         BadFilter: a value is empty, too long or contradictory; the message starts with its name.
@@ -59,6 +67,9 @@ class EventFilter:
     item: Item | None = None
     since: datetime | None = None
     until: datetime | None = None
+    ip: str | None = None
+    request_id: str | None = None
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("actions", self.actions), ("groups", self.groups)):
@@ -66,7 +77,7 @@ class EventFilter:
                 raise BadFilter(f"{name}: at most {VALUES_MAX} are allowed, these are {len(values)}")
             for value in values:
                 _check_text(name, value)
-        for name in ("actor_id", "entity_type", "entity_id"):
+        for name in ("actor_id", "entity_type", "entity_id", "ip", "request_id"):
             text: str | None = getattr(self, name)
             if text is not None:
                 _check_text(name, text)
@@ -74,6 +85,8 @@ class EventFilter:
             moment: datetime | None = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 raise BadFilter(f"{name}: needs a time zone, for example 2026-01-31T00:00:00Z")
+        if self.ip is not None:
+            _ip_term(self.ip)
         if self.since and self.until and self.since >= self.until:
             raise BadFilter(f"until: {self.until.isoformat()} is not after since {self.since.isoformat()}")
 
@@ -88,13 +101,30 @@ class EventFilter:
             ("entity_type", self.entity_type, "entity_type = {entity_type:String}"),
             ("entity_id", self.entity_id, "entity_id = {entity_id:String}"),
             ("item", self.item and self.item.key, "has(item_keys, {item:String})"),
+            ("request_id", self.request_id, "request_id = {request_id:String}"),
             ("since", self.since and micros_of(self.since), f"occurred_at >= {moment('since')}"),
             ("until", self.until and micros_of(self.until), f"occurred_at < {moment('until')}"),
         ):
             if value is not None and value != []:
                 conditions.append(condition)
                 values[name] = value
-        return conditions, values
+        terms = self.search.terms if self.search is not None else ()
+        if self.ip is not None:
+            terms = (*terms, _ip_term(self.ip))
+        searched, wanted = term_conditions(terms)
+        return conditions + searched, values | wanted
+
+    def times(self) -> tuple[datetime | None, datetime | None]:
+        """Return the range of time that the filter is limited to, as far as it is; None is open."""
+        within = self.search.times() if self.search is not None else (None, None)
+        since = max((time for time in (self.since, within[0]) if time), default=None)
+        until = min((time for time in (self.until, within[1]) if time), default=None)
+        return since, until
+
+    def question(self) -> list[object]:
+        """Return what is asked as JSON-like data; relative times as they were written."""
+        parts = [getattr(self, field.name) for field in fields(self)]
+        return [part.text if isinstance(part, Search) else _plain(part) for part in parts]
 
 
 _IN_GROUPS: Final = (
@@ -105,6 +135,20 @@ _IN_GROUPS: Final = (
 def moment(parameter: str) -> str:
     """Return the SQL expression of a time given as a parameter in microseconds since 1970."""
     return f"fromUnixTimestamp64Micro({{{parameter}:Int64}}, 'UTC')"
+
+
+def _ip_term(text: str) -> Term:
+    star = Glob(tuple(text.split("*")))
+    try:
+        return Term("ip", (read_address(star),))
+    except BadValue as error:
+        raise BadFilter(f"ip: {text!r:.80} is {error}; write {' or '.join(error.expected)}") from None
+
+
+def _plain(part: object) -> object:
+    if isinstance(part, Item):
+        return part.key
+    return micros_of(part) if isinstance(part, datetime) else part
 
 
 def check_account(account_id: str) -> None:

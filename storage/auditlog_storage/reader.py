@@ -1,56 +1,53 @@
-"""Reading an account's log: pages, single events, counts and histograms."""
+"""Reading an account's log: pages, single events, histograms and facets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import groupby
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from auditlog_schemas.errors import BadFilter, NotFound
 from auditlog_schemas.record import micros_of
+from auditlog_storage.account_query import AccountQuery
 from auditlog_storage.connection import Connection
-from auditlog_storage.cursor import Position, decode_cursor, encode_cursor
-from auditlog_storage.filters import EventFilter, Item, check_account, moment
+from auditlog_storage.cursor import Cursor, Position, decode_cursor, encode_cursor
+from auditlog_storage.facets import Facet, read_facet
+from auditlog_storage.filters import EventFilter, Item, moment
+from auditlog_storage.histogram import Histogram, read_histogram
 from auditlog_storage.stored_event import SELECTED, StoredEvent, stored_event
-from auditlog_storage.tables import bucket_of
 
 PAGE_EVENTS_MAX: Final = 1_000
 
 _ALL: Final = EventFilter()
 
-# Its bucket finds an account's partitions, its id the granules in them.
-_OF_ACCOUNT: Final = (
-    f"account_bucket = {bucket_of('{account_id:String}')}",
-    "account_id = {account_id:String}",
-)
-
 # ClickHouse does not order UUIDs as text, so only the server compares them. The first condition says
 # nothing new, but it is the one that the primary key understands.
-_BEHIND: Final = (
+_OLDER: Final = (
     f"occurred_at <= {moment('position_time')}",
     f"(occurred_at, event_id) < ({moment('position_time')}, {{position_id:UUID}})",
 )
-
+_NEWER: Final = (
+    f"occurred_at >= {moment('position_time')}",
+    f"(occurred_at, event_id) > ({moment('position_time')}, {{position_id:UUID}})",
+)
 _NEWEST_FIRST: Final = "ORDER BY occurred_at DESC, event_id DESC LIMIT {rows:UInt32}"
+_OLDEST_FIRST: Final = "ORDER BY occurred_at ASC, event_id ASC LIMIT {rows:UInt32}"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events, newest first, and the cursor of the next page; None when this is the last one."""
+    """Events, newest first, and the cursors of the pages next to it.
+
+    Attributes:
+        events: the events.
+        next_cursor: of the older ones; None when there are none.
+        previous_cursor: of the newer ones; None when there are none, as on the first page.
+    """
 
     events: tuple[StoredEvent, ...]
     next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """How many events happened in the day or hour that begins at `start` (aware UTC)."""
-
-    start: datetime
-    events: int
+    previous_cursor: str | None = None
 
 
 class LogReader:
@@ -65,11 +62,7 @@ class LogReader:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._settings: dict[str, int | str] = {
-            "optimize_read_in_order": 1,
-            "max_execution_time": connection.settings.read_seconds_max,
-        }
+        self._query = AccountQuery(connection)
 
     def timeline(
         self,
@@ -82,26 +75,32 @@ class LogReader:
 
         Args:
             account_id: whose log.
-            filter: which events.
+            filter: which events. Its relative times count from the `now` of the first page on all pages.
             limit: events of a page, 1 to 1,000. Only the last page has fewer.
-            cursor: `next_cursor` of the page before, asked with the same account and filter.
+            cursor: of a page that was asked with the same account and filter.
         """
-        check_account(account_id)
         if not 1 <= limit <= PAGE_EVENTS_MAX:
             raise BadFilter(f"limit: must be 1 to {PAGE_EVENTS_MAX:,}, not {limit}")
-        position = decode_cursor(cursor, account_id, filter) if cursor is not None else None
-        events: list[StoredEvent] = []
-        more = True
-        while more and len(events) <= limit:
-            rows = self._behind(account_id, filter, position, limit + 1)
-            more = len(rows) > limit
-            # Rows of one time and id are one event that was stored more than once.
-            events += [next(copies) for _, copies in groupby(map(stored_event, rows), key=_position)]
-            position = _position(events[-1]) if events else None
-        if len(events) <= limit:
-            return Page(tuple(events), None)
-        last = _position(events[limit - 1])
-        return Page(tuple(events[:limit]), encode_cursor(last, account_id, filter))
+        at = decode_cursor(cursor, account_id, filter) if cursor is not None else None
+        now = filter.search.now if filter.search is not None else None
+        if at is not None and at.now is not None and filter.search is not None:
+            now = at.now
+            filter = replace(filter, search=filter.search.at(now))
+        newer = at is not None and at.newer
+        found = self._events(account_id, filter, at.position if at else None, newer, limit + 1)
+        shown, more = found[:limit], len(found) > limit
+        if newer:
+            shown.reverse()
+
+        def token(event: StoredEvent, newer: bool) -> str:
+            return encode_cursor(Cursor(_position(event), newer, now), account_id, filter)
+
+        has_older, has_newer = (bool(shown), more) if newer else (more, bool(shown) and at is not None)
+        return Page(
+            tuple(shown),
+            token(shown[-1], False) if has_older else None,
+            token(shown[0], True) if has_newer else None,
+        )
 
     def item(
         self,
@@ -115,73 +114,74 @@ class LogReader:
         """Return a page of the events whose entity or related entity is this item; see `timeline`."""
         return self.timeline(account_id, replace(filter, item=Item(entity_type, entity_id)), limit, cursor)
 
-    def event(self, account_id: str, event_id: UUID) -> StoredEvent:
+    def event(self, account_id: str, event_id: UUID, item: Item | None = None) -> StoredEvent:
         """Return one event of the account.
 
+        Args:
+            account_id: whose log.
+            event_id: which event.
+            item: the event must be one of this item's.
+
         Raises:
-            NotFound: the account has no such event, whoever else may have it.
+            NotFound: the account, or the item, has no such event, whoever else may have it.
         """
-        check_account(account_id)
-        rows = self._select(
+        found = self._query.rows(
+            account_id,
+            EventFilter(item=item),
             SELECTED,
-            [*_OF_ACCOUNT, "event_id = {event_id:UUID}"],
             _NEWEST_FIRST,
-            {"account_id": account_id, "event_id": event_id, "rows": 1},
+            ["event_id = {event_id:UUID}"],
+            {"event_id": event_id, "rows": 1},
         )
-        if not rows:
-            raise NotFound(f"account {account_id} has no event {event_id}")
-        return stored_event(rows[0])
+        if not found:
+            where = f"account {account_id}" if item is None else f"{item.key} of account {account_id}"
+            raise NotFound(f"{where} has no event {event_id}")
+        return stored_event(found[0])
 
     def counts_by_action(self, account_id: str, filter: EventFilter = _ALL) -> dict[str, int]:
         """Return how many events there are of each action, the most frequent first."""
         columns, order = "action, count() AS events", "GROUP BY action ORDER BY events DESC, action"
-        return dict(self._of_account(account_id, filter, columns, order))
+        return dict(self._query.rows(account_id, filter, columns, order))
 
-    def histogram(
-        self, account_id: str, filter: EventFilter = _ALL, unit: Literal["day", "hour"] = "day"
-    ) -> list[Bar]:
-        """Return how many events each UTC day or hour has, oldest first, without the empty ones."""
-        if unit not in _STARTS:
-            raise BadFilter(f"unit: must be day or hour, not {unit!r:.40}")
-        columns = f"toDateTime({_STARTS[unit]}, 'UTC') AS start, count()"
-        rows = self._of_account(account_id, filter, columns, "GROUP BY start ORDER BY start")
-        return [Bar(start, events) for start, events in rows]
+    def histogram(self, account_id: str, filter: EventFilter = _ALL, bars_max: int = 120) -> Histogram:
+        """Return how many events there were when, in at most `bars_max` (1 to 1,000) bars.
 
-    def _behind(
-        self, account_id: str, filter: EventFilter, position: Position | None, rows: int
+        The range is that of the filter; where the filter is open, it reaches to the account's oldest or
+        newest event.
+        """
+        return read_histogram(self._query, account_id, filter, bars_max)
+
+    def facet(self, account_id: str, filter: EventFilter, field: str, limit: int = 10) -> Facet:
+        """Return the `limit` (1 to 100) most frequent values of a field (one of `FACET_FIELDS`)."""
+        return read_facet(self._query, account_id, filter, field, limit)
+
+    def _events(
+        self, account_id: str, filter: EventFilter, position: Position | None, newer: bool, wanted: int
+    ) -> list[StoredEvent]:
+        """Return up to `wanted` events on one side of a position, the nearest first."""
+        events: list[StoredEvent] = []
+        more = True
+        while more and len(events) < wanted:
+            rows = self._beside(account_id, filter, position, newer, wanted)
+            more = len(rows) == wanted
+            # Rows of one time and id are one event that was stored more than once.
+            events += [next(copies) for _, copies in groupby(map(stored_event, rows), key=_position)]
+            position = _position(events[-1]) if events else None
+        return events[:wanted]
+
+    def _beside(
+        self, account_id: str, filter: EventFilter, position: Position | None, newer: bool, rows: int
     ) -> list[tuple[Any, ...]]:
+        order = _OLDEST_FIRST if newer else _NEWEST_FIRST
         if position is None:
-            return self._of_account(account_id, filter, SELECTED, _NEWEST_FIRST, (), {"rows": rows})
+            return self._query.rows(account_id, filter, SELECTED, order, (), {"rows": rows})
         values = {
             "rows": rows,
             "position_time": position.occurred_at_micros,
             "position_id": position.event_id,
         }
-        return self._of_account(account_id, filter, SELECTED, _NEWEST_FIRST, _BEHIND, values)
-
-    def _of_account(
-        self,
-        account_id: str,
-        filter: EventFilter,
-        columns: str,
-        order: str,
-        conditions: Sequence[str] = (),
-        values: dict[str, object] | None = None,
-    ) -> list[tuple[Any, ...]]:
-        check_account(account_id)
-        wanted, parameters = filter.conditions()
-        parameters |= {"account_id": account_id} | (values or {})
-        return self._select(columns, [*_OF_ACCOUNT, *wanted, *conditions], order, parameters)
-
-    def _select(
-        self, columns: str, conditions: Sequence[str], order: str, values: dict[str, object]
-    ) -> list[tuple[Any, ...]]:
-        where = "\n  AND ".join(conditions)
-        sql = "\n".join(("SELECT", columns, "FROM audit_events", "WHERE", where, order))
-        return self._connection.query_rows(sql, values, self._settings)
-
-
-_STARTS: Final = {"day": "toStartOfDay(occurred_at)", "hour": "toStartOfHour(occurred_at)"}
+        beside = _NEWER if newer else _OLDER
+        return self._query.rows(account_id, filter, SELECTED, order, beside, values)
 
 
 def _position(stored: StoredEvent) -> Position:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from auditlog_cli.event_json import parse_event
+from auditlog_cli.event_input import parse_event
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_local.stack import find_running
 from auditlog_schemas.codec import encode

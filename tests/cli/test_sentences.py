@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from auditlog_cli.event_json import parse_event
+from auditlog_cli.event_input import parse_event
 from auditlog_cli.sentences import changes_in_words
 
 

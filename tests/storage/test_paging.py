@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from auditlog_schemas.event import AuditEvent
 from auditlog_storage.filters import EventFilter, Item
-from auditlog_storage.reader import Bar, LogReader
+from auditlog_storage.reader import LogReader
 from storage.event_log import Log, engine_order
 
 pytestmark = pytest.mark.integration
@@ -123,10 +123,15 @@ def test_filters_choose_the_same_events_as_python(
         expected = sorted(chosen, key=engine_order, reverse=True)
         assert _all_pages(reader, account, asked, limit) == expected
         assert reader.counts_by_action(account, asked) == Counter(event.action for event in chosen)
-        days = Counter(
-            event.occurred_at.replace(hour=0, minute=0, second=0, microsecond=0) for event in chosen
-        )
-        assert reader.histogram(account, asked) == [Bar(day, days[day]) for day in sorted(days)]
+        actions = Counter(event.action for event in chosen)
+        facet = reader.facet(account, asked, "action", 100)
+        assert {each.value: each.events for each in facet.values} == actions
+        assert (facet.distinct, facet.total) == (len(actions), len(chosen))
+        histogram = reader.histogram(account, asked)
+        assert histogram.total == len(chosen)
+        for bar in histogram.bars:
+            end = bar.start + timedelta(seconds=histogram.bar_seconds)
+            assert bar.events == sum(bar.start <= event.occurred_at < end for event in chosen)
 
 
 def test_equal_times_are_paged_by_id(shared_log: Log) -> None:

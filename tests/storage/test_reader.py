@@ -8,7 +8,8 @@ import pytest
 
 from auditlog_schemas.errors import BadFilter, NotFound
 from auditlog_storage.filters import EventFilter
-from auditlog_storage.reader import Bar, LogReader, Page
+from auditlog_storage.histogram import Bar
+from auditlog_storage.reader import LogReader, Page
 from storage.event_log import RECEIVED, Log
 
 pytestmark = pytest.mark.integration
@@ -192,15 +193,20 @@ def test_counts_and_histograms(shared_log: Log, reader: LogReader, account: str)
         "license_created": 1,
         "license_updated": 1,
     }
-    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert reader.histogram(account) == [
-        Bar(datetime(2026, 2, 28, tzinfo=UTC), 1),
-        Bar(datetime(2026, 3, 1, tzinfo=UTC), 3),
-    ]
-    orders = EventFilter(actions=("order_created",))
-    assert reader.histogram(account, orders, "hour") == [Bar(noon, 1), Bar(noon + timedelta(hours=1), 1)]
-    with pytest.raises(BadFilter, match=r"^unit: "):
-        reader.histogram(account, unit="week")  # type: ignore[arg-type]
+    night = datetime(2026, 2, 28, 18, tzinfo=UTC)
+    histogram = reader.histogram(account, bars_max=5)
+    assert histogram.bar_seconds == 6 * 3600
+    assert histogram.bars == tuple(
+        Bar(night + timedelta(hours=6 * number), events) for number, events in enumerate((1, 0, 0, 3))
+    )
+    assert (histogram.since, histogram.until, histogram.total) == (
+        datetime(2026, 2, 28, 23, 0, 0, 999_999, tzinfo=UTC),
+        datetime(2026, 3, 1, 13, 0, 1, tzinfo=UTC),
+        4,
+    )
+    for bars_max in (0, 1_001):
+        with pytest.raises(BadFilter, match=r"^bars_max: "):
+            reader.histogram(account, bars_max=bars_max)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -9,10 +9,10 @@ import typer
 
 from auditlog_cli import failures
 from auditlog_cli.addresses import connect, consumer_settings
-from auditlog_cli.moments import parse_moment
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Since
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import say, write, write_json
+from auditlog_storage.moments import parse_moment
 
 if TYPE_CHECKING:
     from auditlog_consumer.check import Report

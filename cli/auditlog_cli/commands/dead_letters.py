@@ -12,11 +12,11 @@ import typer
 
 from auditlog_cli.addresses import consumer_settings
 from auditlog_cli.inert import shortened
-from auditlog_cli.moments import column_time, rfc3339
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
-from auditlog_cli.tables import Column, write_table
+from auditlog_cli.tables import Column, column_time, write_table
 from auditlog_cli.terminal import is_terminal, say, write, write_json
 from auditlog_schemas.errors import ConfigError, InvalidEvent, NotFound
+from auditlog_storage.moments import rfc3339
 
 if TYPE_CHECKING:
     from auditlog_consumer.dead_letter_log import DeadLetter
@@ -194,12 +194,12 @@ def _text(data: bytes) -> str:
 
 def _decoded(body: bytes | None) -> dict[str, Any] | None:
     """Return the event in a message, if it has the built-in schema and can be read at all."""
-    from auditlog_cli.event_json import event_json
     from auditlog_schemas.codec import MessageDecoder, WriterSchemas
     from auditlog_schemas.event import AuditEvent
+    from auditlog_storage.event_json import published_json
 
     try:
-        return event_json(AuditEvent.from_record(MessageDecoder(WriterSchemas()).decode(body)))
+        return published_json(AuditEvent.from_record(MessageDecoder(WriterSchemas()).decode(body)))
     except (InvalidEvent, ValueError, OverflowError):
         # Not an event, or one whose time no calendar has.
         return None

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from auditlog_cli.event_json import event_json, parse_event
+from auditlog_cli.event_input import parse_event
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.event import AuditEvent, Change
+from auditlog_storage.event_json import published_json
 
 SMALLEST: dict[str, Any] = {
     "account_id": "acc_1",
@@ -53,7 +54,7 @@ def test_before_and_after_become_json_text(given: object, text: str | None) -> N
 
 def test_what_is_printed_is_read_back_as_it_was() -> None:
     event = with_changes({"field": "f", "before": "5", "after": {"n": 10**30}}, {"field": "g"})
-    assert parse_event(json.loads(json.dumps(event_json(event)))) == event
+    assert parse_event(json.loads(json.dumps(published_json(event)))) == event
 
 
 def test_the_models_own_json_is_read_too() -> None:
@@ -64,7 +65,7 @@ def test_the_models_own_json_is_read_too() -> None:
 
 def test_what_storing_adds_is_skipped_when_read_back() -> None:
     event = parse_event(SMALLEST)
-    stored = event_json(event) | {"received_at": "2026-01-01T00:00:00Z", "kafka": {"partition": 1}}
+    stored = published_json(event) | {"received_at": "2026-01-01T00:00:00Z", "kafka": {"partition": 1}}
     assert parse_event(stored) == event
 
 

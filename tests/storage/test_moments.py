@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from auditlog_cli.moments import parse_moment, rfc3339
 from auditlog_schemas.errors import BadFilter
+from auditlog_storage.moments import parse_moment, rfc3339
 
 NOW = datetime(2026, 11, 23, 7, 30, 15, 500_000, UTC)
 

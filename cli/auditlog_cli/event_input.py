@@ -1,12 +1,12 @@
-"""An event as JSON, the shape that docs/wire-format.md shows: one object, keys as in the Avro record.
+"""Reading an event from JSON, the shape that `auditlog_storage.event_json` writes.
 
     {"account_id": "acc_1", "action": "license_updated",
      "entity": {"type": "license", "id": "lic_1", "name": "Pro seat"},
      "actor": {"type": "platform_user", "id": "usr_7", "name": "Ada"},
      "changes": [{"field": "seats", "before": "5", "after": "10"}]}
 
-`before` and `after` are JSON text. Reading is kinder than that: a value that is no string, and a string that
-is not JSON text, are turned into JSON text. Null and a missing key mean absent.
+`before` and `after` are JSON text. Reading is kinder than writing: a value that is no string, and a string
+that is not JSON text, are turned into JSON text. Null and a missing key mean absent.
 """
 
 from __future__ import annotations
@@ -14,47 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from auditlog_cli.moments import rfc3339
+from auditlog_storage.event_json import STORED_KEYS
 
 if TYPE_CHECKING:
     from auditlog_schemas.event import AuditEvent
-    from auditlog_storage.stored_event import StoredEvent
-
-STORED_KEYS: Final = frozenset({"received_at", "kafka"})
-"""Keys that `stored_json` adds; reading an event skips them, so that output can be published again."""
-
-
-def event_json(event: AuditEvent) -> dict[str, Any]:
-    """Return the event as JSON-like data."""
-    whole = {
-        "event_id": str(event.event_id),
-        "account_id": event.account_id,
-        "occurred_at": rfc3339(event.occurred_at),
-        "action": event.action,
-        "action_version": event.action_version,
-        "entity": _present(event.entity),
-        "related": [_present(item) for item in event.related],
-        "source": dict(event.source),
-        "actor": _present(event.actor),
-        "context": _present(event.context),
-        "changes": [_present(change) for change in event.changes],
-        "metadata": dict(event.metadata),
-    }
-    return {name: value for name, value in whole.items() if value not in ([], {})}
-
-
-def stored_json(stored: StoredEvent) -> dict[str, Any]:
-    """Return a stored event as JSON-like data, with where it came from."""
-    return event_json(stored.event) | {
-        "received_at": rfc3339(stored.received_at),
-        "kafka": {
-            "topic_id": str(stored.topic_id),
-            "partition": stored.kafka_partition,
-            "offset": stored.kafka_offset,
-        },
-    }
 
 
 def parse_event(value: Mapping[str, Any]) -> AuditEvent:
@@ -73,10 +38,6 @@ def parse_event(value: Mapping[str, Any]) -> AuditEvent:
     if isinstance(changes := fields.get("changes"), list):
         fields["changes"] = [_change_text(change) for change in changes]
     return AuditEvent.parse(fields)
-
-
-def _present(model: Any) -> dict[str, Any]:
-    return {name: value for name, value in dict(model).items() if value is not None}
 
 
 def _change_text(change: Any) -> Any:
