@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
@@ -38,10 +39,12 @@ class LocalPipeline:
         on_event: told what happens to child processes, see `auditlog_local.stack.Stack`.
         kafka: of a Kafka that runs elsewhere; None starts one.
         clickhouse_url: of a ClickHouse that runs elsewhere; None starts one.
+        api: whether an API process is started too; `api_url` says where it answers.
     """
 
     settings: ConsumerSettings
     connection: Connection
+    api_url: str = ""
 
     def __init__(
         self,
@@ -53,12 +56,14 @@ class LocalPipeline:
         on_event: Callable[[ChildEvent], None],
         kafka: str | None = None,
         clickhouse_url: str | None = None,
+        api: bool = False,
     ) -> None:
         from auditlog_local.stack import Stack
 
         self._partitions = partitions
         self._consumers = consumers
         self._notice = notice
+        self._serves_api = api
         self.stack = Stack(data_dir, kafka=kafka, clickhouse_url=clickhouse_url, on_event=on_event)
 
     def __enter__(self) -> Self:
@@ -86,6 +91,8 @@ class LocalPipeline:
                     environment[METRICS_PORT] = str(int(port) + number - 1)
                 self.stack.add_child(name, (sys.executable, "-m", "auditlog_cli", "consume"), environment)
             self._notice("consumer", f"{self._consumers} running" if self._consumers != 1 else "running")
+            if self._serves_api:
+                self._start_api()
         except BaseException:
             self.stack.stop()
             raise
@@ -101,6 +108,20 @@ class LocalPipeline:
     def environment(self) -> dict[str, str]:
         """Return the variables by which other processes find this pipeline."""
         return {KAFKA: self.stack.kafka, CLICKHOUSE: self.stack.clickhouse_url}
+
+    def _start_api(self) -> None:
+        from auditlog_api.settings import ApiSettings
+        from auditlog_cli.local_api import API_PORT, answers, api_environment
+        from auditlog_local.ports import remembered_port
+
+        directory = self.stack.data_dir / "api"
+        environment = self.environment | api_environment(directory)
+        given = {} if os.environ.get(API_PORT) else {"port": remembered_port(directory / "port")}
+        settings = ApiSettings.load(**given)
+        self.api_url = f"http://{settings.host}:{settings.port}"
+        command = (sys.executable, "-m", "auditlog_cli", "api", "--port", str(settings.port))
+        self.stack.add_child("api", command, environment, partial(answers, self.api_url))
+        self._notice("api", self.api_url)
 
     def _prepare(self, catalog: Catalog) -> None:
         """Make the tables and the topics."""

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from auditlog_cli import failures
 from auditlog_cli.commands import (
+    api,
     catalog,
     check,
     consume,
@@ -21,6 +22,7 @@ from auditlog_cli.commands import (
     migrate,
     publish,
     repair,
+    token,
     up,
     version,
 )
@@ -76,9 +78,11 @@ app.command("up", rich_help_panel=RUN)(up.up)
 app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("publish", rich_help_panel=RUN)(publish.publish)
 app.command("consume", rich_help_panel=RUN)(consume.consume)
+app.command("api", rich_help_panel=RUN)(api.api)
 app.command("migrate", rich_help_panel=RUN)(migrate.migrate)
 app.command("events", rich_help_panel=READ)(events.events)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=READ)
+app.add_typer(token.app, name="token", rich_help_panel=READ)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.command("check", rich_help_panel=CARE)(check.check)
 app.command("repair", rich_help_panel=CARE)(repair.repair)

@@ -1,10 +1,12 @@
-"""How a person types this command, for hints that can be copied."""
+"""How a person types this command, for hints that can be copied, and who that person is."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -26,3 +28,11 @@ def data_dir_option(data_dir: Path) -> str:
     if data_dir.absolute() == assumed.absolute():
         return ""
     return f" --data-dir {shlex.quote(str(data_dir))}"
+
+
+def user_and_host() -> str:
+    """Return who runs this and where, for the record."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):  # a container's user without a name
+        return socket.gethostname()

@@ -1,4 +1,4 @@
-"""Reading catalog files: the built-in `catalog.toml` and the files a company adds to it."""
+"""Reading catalog files: the built-in ones and the files a company adds to them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditlog_schemas.catalog import PLACEHOLDER, Action, Catalog, EntityType
 from auditlog_schemas.errors import ConfigError
 from auditlog_schemas.limits import ENTITY_TYPES_MAX, METADATA_KEY_BYTES_MAX
+
+BUILTIN: Final = ("catalog.toml", "catalog_own.toml")
+"""The actions of the platform, and those of the audit log itself."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
@@ -49,7 +52,7 @@ class _CatalogFile(BaseModel):
 
 
 def load_catalog(extra_paths: Iterable[Path | str] = ()) -> Catalog:
-    """Load the built-in catalog and merge the extra files into it, in order.
+    """Load the built-in files and merge the extra files into it, in order.
 
     An extra file adds actions and entity types; it cannot redefine one, so that an action means the same
     in every service.
@@ -57,8 +60,8 @@ def load_catalog(extra_paths: Iterable[Path | str] = ()) -> Catalog:
     Raises:
         ConfigError: a file cannot be read or is wrong; the message names the file and the line or the key.
     """
-    builtin = files("auditlog_schemas") / "catalog.toml"
-    sources = [("catalog.toml (built in)", builtin.read_text("utf-8"))]
+    builtin = files("auditlog_schemas")
+    sources = [(f"{name} (built in)", (builtin / name).read_text("utf-8")) for name in BUILTIN]
     sources += [(str(path), _read(Path(path))) for path in extra_paths]
     actions: dict[str, Action] = {}
     entity_types: dict[str, EntityType] = {}

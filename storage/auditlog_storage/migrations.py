@@ -20,6 +20,8 @@ from auditlog_storage.tables import (
     AUDIT_MIGRATIONS,
     AUDIT_RANGES,
     AUDIT_REMOVALS,
+    AUDIT_TOKEN_USES,
+    AUDIT_TOKENS,
 )
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
 
@@ -44,6 +46,7 @@ MIGRATIONS: Final = (
         (AUDIT_EVENTS.create(), AUDIT_RANGES.create(), AUDIT_ACTIONS.create(), CREATE_AUDIT_LOG_V1),
     ),
     Migration(2, "the record of removed rows", (AUDIT_REMOVALS.create(),)),
+    Migration(3, "tokens of the API", (AUDIT_TOKENS.create(), AUDIT_TOKEN_USES.create())),
 )
 
 _APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"

@@ -190,6 +190,35 @@ AUDIT_ACTIONS: Final = Table(
     order_by="action",
 )
 
+AUDIT_TOKENS: Final = Table(
+    name="audit_tokens",
+    columns=(
+        # In hex. The token itself is nowhere.
+        _text("token_sha256", codec=""),
+        _text("token_id", codec=""),
+        _text("account_id", codec=""),
+        _word("scope"),
+        _text("name", codec=""),
+        Column("created_at", "DateTime64(3, 'UTC')", _MILLIS),
+        _text("created_by", codec=""),
+        Column("expires_at", "Nullable(DateTime64(3, 'UTC'))", _MILLIS, nullable=True),
+        Column("revoked", "UInt8", pa.uint8()),
+        Column("revoked_at", "Nullable(DateTime64(3, 'UTC'))", _MILLIS, nullable=True),
+        _text("revoked_by", codec=""),
+    ),
+    # Whatever is written when, a revoked token stays revoked.
+    engine="ReplacingMergeTree(revoked)",
+    order_by="token_sha256",
+    settings=_DURABLE,
+)
+
+AUDIT_TOKEN_USES: Final = Table(
+    name="audit_token_uses",
+    columns=(_text("token_id", codec=""), Column("used_at", "DateTime64(3, 'UTC')", _MILLIS)),
+    engine="ReplacingMergeTree(used_at)",
+    order_by="token_id",
+)
+
 AUDIT_MIGRATIONS: Final = Table(
     name="audit_migrations",
     columns=(

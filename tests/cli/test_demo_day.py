@@ -18,6 +18,8 @@ from auditlog_schemas.rules import require_limits
 
 END = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
 CATALOG = load_catalog()
+# All but those in which only the audit log itself takes part.
+ACTED = {name for name, action in CATALOG.actions.items() if action.group != "Audit Log"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def day() -> tuple[Day, list[AuditEvent]]:
 
 
 def test_every_action_has_a_part() -> None:
-    assert {part.action for part in REPERTOIRE} == set(CATALOG.actions)
+    assert {part.action for part in REPERTOIRE} == ACTED
 
 
 def test_the_day_is_complete(day: tuple[Day, list[AuditEvent]]) -> None:
@@ -35,7 +37,7 @@ def test_the_day_is_complete(day: tuple[Day, list[AuditEvent]]) -> None:
     assert len(events) == 8_000
     assert len({event.event_id for event in events}) == 8_000
     assert Counter(event.account_id for event in events) == made.sizes
-    assert {event.action for event in events} == set(CATALOG.actions)
+    assert {event.action for event in events} == ACTED
     assert len(ACCOUNTS) == len(made.sizes) == 20
 
 

@@ -62,6 +62,7 @@ ACTIONS = {
     ],
     "Devices": ["device_reset", "device_blacklisted", "device_borrowed", "device_borrow_released"],
 }
+OWN_ACTIONS = ["audit_token_created", "audit_token_revoked", "audit_log_read"]
 CATALOG = load_catalog()
 
 
@@ -81,12 +82,12 @@ def event_of(record: Record) -> AuditEvent:
     return AuditEvent.parse(record | {"occurred_at": datetime.fromtimestamp(micros // 1_000_000, UTC)})
 
 
-def test_the_42_actions_in_their_groups() -> None:
+def test_the_42_actions_in_their_groups_and_then_our_own() -> None:
     found: dict[str, list[str]] = {}
     for action in CATALOG.actions.values():
         found.setdefault(action.group, []).append(action.name)
-    assert found == ACTIONS
-    assert len(CATALOG.actions) == 42
+    assert sum(map(len, ACTIONS.values())) == 42
+    assert list(found.items()) == [*ACTIONS.items(), ("Audit Log", OWN_ACTIONS)]
 
 
 def test_every_action_acts_on_the_entity_its_name_begins_with() -> None:

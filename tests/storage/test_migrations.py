@@ -29,6 +29,8 @@ EXPECTED_OBJECTS = [
     "audit_migrations",
     "audit_ranges",
     "audit_removals",
+    "audit_token_uses",
+    "audit_tokens",
 ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -12,6 +10,7 @@ from auditlog_cli import failures
 from auditlog_cli.addresses import connect, consumer_settings
 from auditlog_cli.commands.check import summary
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from auditlog_cli.own_name import user_and_host
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import say, write, write_json
 
@@ -60,7 +59,7 @@ def repair(
     judge = build_judge(settings)
     with connect(data_dir) as connection:
         if yes:
-            _finish(run(connection, settings, judge, _own_name(), partition), as_json)
+            _finish(run(connection, settings, judge, user_and_host(), partition), as_json)
         else:
             _show(make_plan(connection, settings, judge, partition), as_json)
 
@@ -124,11 +123,3 @@ def _as_json(step: Step) -> dict[str, object]:
         "text": step.text,
         "offsets": sorted(step.offsets)[:OFFSETS_SHOWN_MAX],
     }
-
-
-def _own_name() -> str:
-    """Return who runs this, for the record."""
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (OSError, KeyError):  # a container's user without a name
-        return socket.gethostname()

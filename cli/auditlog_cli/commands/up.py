@@ -23,7 +23,7 @@ def up(
     consumers: Annotated[int, typer.Option(min=1, max=64, help="Consumer processes.")] = 1,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Start Kafka, ClickHouse and the consumer on this machine, until Ctrl-C.
+    """Start Kafka, ClickHouse, the consumer and the API on this machine, until Ctrl-C.
 
     What runs elsewhere is used instead: set AUDITLOG_KAFKA or AUDITLOG_CLICKHOUSE_URL. Data is kept.
     """
@@ -39,6 +39,7 @@ def up(
         on_event=happenings.on_event,
         kafka=os.environ.get(KAFKA),
         clickhouse_url=os.environ.get(CLICKHOUSE),
+        api=True,
     ) as pipeline:
         say("")
         say(f"up after {happenings.seconds:.1f} s; data and logs are in {data_dir}; Ctrl-C stops everything")
@@ -50,11 +51,16 @@ def up(
 
 
 def _what_to_try(pipeline: LocalPipeline, data_dir: Path) -> None:
+    from auditlog_cli.local_api import TRIAL_ACCOUNT, trial_token
+
     name, option = own_name(), data_dir_option(data_dir)
     say("try, in another terminal:")
     say(f"  {name} catalog show license_reset --example | {name} publish -{option}")
     say(f"  {name} events --account acc_1{option}")
     say(f"  {name} doctor{option}")
+    token = trial_token(pipeline.connection)
+    say(f"  curl -H 'Authorization: Bearer {token}' {pipeline.api_url}/v1/accounts/{TRIAL_ACCOUNT}/events")
+    say(f"  (the token is for {TRIAL_ACCOUNT} and for a day; `{name} token create` makes others)")
     say("for your own programs:")
     for variable, value in pipeline.environment.items():
         say(f"  export {variable}={shlex.quote(value)}")

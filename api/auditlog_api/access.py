@@ -1,0 +1,199 @@
+"""Who asks: from the token of a request to the reader whose log may be read, and what it may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from auditlog_api.edge import SLASH
+from auditlog_api.known_tokens import KnownTokens
+from auditlog_api.problem import Problem, no_access, not_found
+from auditlog_api.token_text import PREFIX, is_token, token_sha256
+from auditlog_api.viewer_tokens import BadViewerToken, ViewerKeys
+from auditlog_producers import Actor, Context
+from auditlog_schemas.limits import TEXT_BYTES_MAX
+from auditlog_schemas.rules import CONTROL_CHARACTER
+from auditlog_storage.filters import Item
+from auditlog_storage.tokens import Scope, Token
+
+SESSION_COOKIE: Final = "auditlog_session"
+TOKEN_CHARACTERS_MAX: Final = 4_096
+
+MAY: Final[dict[Scope, frozenset[str]]] = {
+    "read": frozenset({"read"}),
+    "export": frozenset({"read", "export"}),
+    "admin": frozenset({"read", "export", "admin"}),
+    "operator": frozenset({"read", "export", "admin", "operator"}),
+}
+"""What a token of each scope may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who asks.
+
+    Attributes:
+        account_id: whose log; empty for an operator who has not named an account.
+        scopes: what the reader may do, see `MAY`.
+        item: the one item whose events a viewer token is for; None for the whole log.
+        token_id: names the token in logs and in the audit log; no secret.
+        expires_at: from when on the token is refused; None never.
+        kind: ``api``, a token of `audit_tokens`, or ``viewer``, a signed one.
+        name: what people call the token.
+    """
+
+    account_id: str
+    scopes: frozenset[str]
+    item: Item | None
+    token_id: str
+    expires_at: datetime | None
+    kind: Literal["api", "viewer"] = "api"
+    name: str = ""
+
+    def of_account(self, account_id: str) -> Reader:
+        """Return the reader for this account.
+
+        Raises:
+            Problem: 404, whatever the account, unless the token is for it or an operator's.
+        """
+        if self.account_id == account_id:
+            return self
+        if "operator" in self.scopes and not CONTROL_CHARACTER.search(account_id):
+            return replace(self, account_id=account_id)
+        raise not_found()
+
+    def require(self, scope: str) -> None:
+        """Raise a Problem, 403, unless the reader may do this."""
+        if scope not in self.scopes:
+            raise Problem(403, "scope-missing", f"this needs a token that may {scope}")
+
+
+class Access:
+    """Finds out who asks."""
+
+    def __init__(self, known: KnownTokens, viewer_keys: ViewerKeys) -> None:
+        self._known = known
+        self._viewer_keys = viewer_keys
+
+    async def reader(self, token: str) -> Reader:
+        """Return the reader of a token.
+
+        Raises:
+            Problem: 401; its type says whether the token is malformed, unknown, expired or revoked.
+            StorageUnavailable: tokens cannot be looked up now.
+        """
+        if len(token) > TOKEN_CHARACTERS_MAX:
+            raise no_access("token-malformed", "this is no token: it is too long")
+        if not token.startswith(PREFIX):
+            return self._viewer(token)
+        if not is_token(token):
+            detail = "this is no token: it was mistyped or cut (its checksum does not fit)"
+            raise no_access("token-malformed", detail)
+        found = await self._known.find(token_sha256(token))
+        if found is None:
+            raise no_access("token-unknown", "there is no such token here")
+        if found.revoked_at is not None:
+            raise no_access("token-revoked", "this token was revoked")
+        if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+            raise no_access("token-expired", "this token has expired")
+        self._known.used(found.token_id)
+        return reader_of(found)
+
+    def _viewer(self, token: str) -> Reader:
+        try:
+            viewer = self._viewer_keys.read(token)
+        except BadViewerToken as error:
+            raise no_access(error.name, str(error)) from None
+        key = f"viewer/{viewer.key_id}"
+        return Reader(viewer.account_id, MAY["read"], viewer.item, key, viewer.expires_at, "viewer")
+
+
+def reader_of(token: Token) -> Reader:
+    """Return the reader of a token that is good."""
+    return Reader(
+        token.account_id, MAY[token.scope], None, token.token_id, token.expires_at, "api", token.name
+    )
+
+
+def presented_token(request: Request) -> str | None:
+    """Return the token that a request brings: its bearer token, or the one in a page's session cookie.
+
+    A cookie is sent by the browser whoever made the page, so it counts for requests that change something
+    only when the browser says that they come from our own pages.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    cookie = request.cookies.get(SESSION_COOKIE)
+    if cookie and request.method not in ("GET", "HEAD"):
+        return cookie if request.headers.get("sec-fetch-site") == "same-origin" else None
+    return cookie or None
+
+
+_bearer: Final = HTTPBearer(
+    scheme_name="token", auto_error=False, description="An API token (alt_…) or a viewer token (a JWT)."
+)
+
+
+async def signed_in(request: Request, _shown: Annotated[Any, Security(_bearer)] = None) -> Reader:
+    """Return who asks; a dependency of every route that needs a token.
+
+    Raises:
+        Problem: 401, there is no token or it is not good.
+    """
+    token = presented_token(request)
+    if token is None:
+        raise no_access("token-missing", "send a token: Authorization: Bearer alt_…")
+    access: Access = request.app.state.backend.access
+    reader = await access.reader(token)
+    request.state.reader = reader
+    return reader
+
+
+async def of_account(account: str, request: Request, reader: Annotated[Reader, Depends(signed_in)]) -> Reader:
+    """Return who asks for something of the path's account; a dependency of every route under it.
+
+    Raises:
+        Problem: 401 as in `signed_in`; 404 when the token is not for this account.
+    """
+    found = reader.of_account(account.replace(SLASH, "/"))
+    request.state.reader = found
+    return found
+
+
+async def reads_log(request: Request, reader: Annotated[Reader, Depends(of_account)]) -> Reader:
+    """Return who reads the account's log; a dependency of every route that shows some of it.
+
+    What an operator reads is recorded in the account's own log.
+
+    Raises:
+        Problem: as in `of_account`.
+    """
+    reader.require("read")
+    if "operator" in reader.scopes:
+        request.app.state.backend.own_events.log_read(reader.account_id, acting(reader), asked_from(request))
+    return reader
+
+
+def acting(reader: Reader) -> Actor:
+    """Return the reader as the actor of an audit event."""
+    return Actor(type="api_key", id=reader.token_id, name=reader.name or None)
+
+
+def asked_from(request: Request) -> Context:
+    """Return where a request comes from, as the context of an audit event."""
+    user_agent = request.headers.get("user-agent")
+    return Context(
+        ip=request.client.host if request.client else None,
+        user_agent=user_agent[: TEXT_BYTES_MAX // 2] if user_agent else None,
+        request_id=request.state.request_id,
+    )
+
+
+SignedIn = Annotated[Reader, Depends(signed_in)]
+OfAccount = Annotated[Reader, Depends(of_account)]
+ReadsLog = Annotated[Reader, Depends(reads_log)]

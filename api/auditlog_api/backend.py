@@ -1,0 +1,102 @@
+"""The backend: everything that the routes of one API process stand on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from auditlog_api.access import Access, Reader
+from auditlog_api.health import Health, KafkaProbe
+from auditlog_api.known_tokens import KnownTokens
+from auditlog_api.own_events import OwnEvents
+from auditlog_api.queries import Queries
+from auditlog_api.settings import ApiSettings
+from auditlog_api.viewer_tokens import ViewerKeys
+from auditlog_schemas.catalog import Catalog
+from auditlog_storage.connection import Connection
+from auditlog_storage.reader import LogReader
+from auditlog_storage.tokens import TokenTable
+
+T = TypeVar("T")
+
+TOKEN_THREADS: int = 2
+
+
+class Backend:
+    """What the routes of one process share; ``request.app.state.backend``.
+
+    Args:
+        settings: limits and keys.
+        connection: to ClickHouse; it should allow at least `queries_max` and `TOKEN_THREADS` requests.
+        catalog: renders sentences and lists actions.
+        own_events: publishes audit events of the API's own.
+        kafka: asks Kafka how far its log has been stored; None when nobody here can.
+
+    Attributes:
+        log: reads events; call it through `read`.
+        tokens: the table of tokens; call it through `off_loop`.
+        stopping: set when the process is told to stop: whatever would go on ends.
+    """
+
+    def __init__(
+        self,
+        settings: ApiSettings,
+        connection: Connection,
+        catalog: Catalog,
+        own_events: OwnEvents,
+        kafka: KafkaProbe | None = None,
+    ) -> None:
+        self.settings = settings
+        self.connection = connection
+        self.catalog = catalog
+        self.own_events = own_events
+        self.log = LogReader(connection)
+        self.tokens = TokenTable(connection)
+        self.queries = Queries(settings)
+        self.viewer_keys = ViewerKeys(settings.viewer_keys)
+        self.stopping = asyncio.Event()
+        # Of their own: a token is looked up although all queries are long ones.
+        self._token_threads = ThreadPoolExecutor(TOKEN_THREADS, thread_name_prefix="tokens")
+        self.known_tokens = KnownTokens(self.tokens, settings.token_kept_seconds, self.off_loop)
+        self.access = Access(self.known_tokens, self.viewer_keys)
+        self.health = Health(connection, self.off_loop, kafka)
+
+    async def read(self, reader: Reader, work: Callable[[LogReader], T]) -> T:
+        """Run `work` with the log, in a thread, when it is the turn of the reader's account.
+
+        Raises:
+            Problem: see `Queries.run`; and what `work` raises.
+        """
+        return await self.queries.run(reader.account_id, lambda: work(self.log))
+
+    async def off_loop(self, work: Callable[[], Any]) -> Any:
+        """Run something short that waits for ClickHouse, and is no query of the log, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._token_threads, work)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Do what has to be done in the background while inside."""
+        noting = asyncio.create_task(self.known_tokens.keep_noting_uses())
+        try:
+            yield
+        finally:
+            self.stopping.set()
+            noting.cancel()
+            with suppress(asyncio.CancelledError):
+                await noting
+            await self.known_tokens.note_uses()
+            self.queries.close()
+            self._token_threads.shutdown(wait=True)
+
+
+def _backend(request: Request) -> Backend:
+    backend: Backend = request.app.state.backend
+    return backend
+
+
+TheBackend = Annotated[Backend, Depends(_backend)]

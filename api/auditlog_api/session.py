@@ -1,0 +1,79 @@
+"""Sessions of pages: a cookie that holds the token with which a page was opened.
+
+`/sign-in` takes a token, from a form or from a link, puts it into the cookie and leads on to a page. There is
+no state on the server: the session ends when its token does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from auditlog_api.access import SESSION_COOKIE, Access, Reader
+from auditlog_api.problem import bad_parameters
+
+HOME: Final = "/"
+
+router: Final = APIRouter(include_in_schema=False)
+
+
+@router.get("/sign-in")
+async def sign_in_by_link(
+    request: Request, token: Annotated[str, Query()], next: Annotated[str, Query()] = HOME
+) -> Response:
+    """Sign in with a token from a link, and go to a page of this server."""
+    return await sign_in(request, token, next)
+
+
+@router.post("/sign-in")
+async def sign_in_by_form(request: Request) -> Response:
+    """Sign in with a token from a form, and go to a page of this server."""
+    fields = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+    if "token" not in fields:
+        raise bad_parameters([{"in": "body", "name": "token", "detail": "is missing"}])
+    return await sign_in(request, fields["token"], fields.get("next", HOME))
+
+
+@router.post("/sign-out")
+async def sign_out() -> Response:
+    """Forget the token."""
+    response = RedirectResponse(HOME, 303)
+    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
+    return response
+
+
+async def sign_in(request: Request, token: str, next: str) -> Response:
+    """Return the answer that puts a token into the session and leads on.
+
+    Raises:
+        Problem: 401, the token is not good; 400, `next` does not stay on this server.
+    """
+    if not is_local_path(next):
+        raise bad_parameters([{"in": "query", "name": "next", "detail": "must be a path of this server"}])
+    access: Access = request.app.state.backend.access
+    reader = await access.reader(token.strip())
+    response = RedirectResponse(next, 303, {"Referrer-Policy": "no-referrer"})
+    put_session(request, response, token.strip(), reader)
+    return response
+
+
+def put_session(request: Request, response: Response, token: str, reader: Reader) -> None:
+    """Let an answer set the cookie; it ends with the token, or with the browser's session."""
+    response.set_cookie(
+        SESSION_COOKIE,
+        token,
+        expires=reader.expires_at,
+        path="/",
+        secure=request.url.scheme == "https" or request.app.state.backend.settings.behind_https,
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def is_local_path(path: str) -> bool:
+    """Tell whether a browser that is sent to `path` stays on this server."""
+    # "//host", "/\host" and "/<tab>/host" are other servers to a browser.
+    return path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and "\\" not in path

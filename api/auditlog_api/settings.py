@@ -1,0 +1,126 @@
+"""How the API serves: addresses, keys and limits, from the environment or from code."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from auditlog_schemas.errors import ConfigError
+
+PREFIX: Final = "AUDITLOG_API_"
+VIEWER_KEY_BYTES_MIN: Final = 32
+"""HS256 is as strong as its key: RFC 7518 asks for as many bytes as SHA-256 has."""
+
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Bytes = Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class ApiSettings(BaseSettings):
+    """Settings of one API process; each is read from AUDITLOG_API_<NAME>.
+
+    Attributes:
+        host, port: where to listen.
+        viewer_keys: the keys that viewer tokens are signed with, as a JSON object of key id to secret of
+            at least 32 bytes. The first one signs; all of them are accepted, so that keys can be changed
+            without a break. Empty: there are no viewer tokens.
+        cors_origins: whose pages may ask the API from a browser, separated by commas.
+        sign_in_url: where the host gives its users a fresh link, shown when a session has expired.
+        trusted_proxies: addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are
+            believed, separated by commas.
+        behind_https: whether a proxy in front speaks HTTPS without saying so: session cookies are then
+            always marked ``Secure``.
+        queries_max: queries of this process at the same time, each in a thread.
+        account_queries_max: of them for one account.
+        account_waiting_max: requests of one account that may wait for their turn; a further one is answered
+            with 429.
+        wait_seconds_max: how long a request waits for its turn before it is answered with 503.
+        request_bytes_max: of a request's body.
+        url_bytes_max: of path and query.
+        header_bytes_max: of all header lines together.
+        tails_max: connections that follow a log at the same time.
+        account_tails_max: of them for one account.
+        tail_poll_seconds: how often a followed log is looked at.
+        heartbeat_seconds: how often a quiet connection says that it lives.
+        log_requests: whether each request is logged, without its query and without its token.
+        token_kept_seconds: how long a known token is believed: so long a revoked one still works.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    viewer_keys: dict[str, SecretStr] = {}
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    sign_in_url: str | None = None
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
+    behind_https: bool = False
+    queries_max: Count = 8
+    account_queries_max: Count = 4
+    account_waiting_max: Annotated[int, Field(ge=0, le=10_000)] = 60
+    wait_seconds_max: Seconds = 10.0
+    request_bytes_max: Bytes = 64 * 1024
+    url_bytes_max: Bytes = 8 * 1024
+    header_bytes_max: Bytes = 16 * 1024
+    tails_max: Count = 200
+    account_tails_max: Count = 20
+    tail_poll_seconds: Seconds = 1.0
+    heartbeat_seconds: Seconds = 15.0
+    log_requests: bool = True
+    token_kept_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
+
+    @field_validator("viewer_keys")
+    @classmethod
+    def _are_keys(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for key_id, secret in keys.items():
+            if not _KEY_ID.fullmatch(key_id):
+                raise ValueError("a key id has 1 to 64 letters, digits, '.', '_' or '-'")
+            if len(secret.get_secret_value().encode()) < VIEWER_KEY_BYTES_MIN:
+                raise ValueError(f"key {key_id} needs at least {VIEWER_KEY_BYTES_MIN} bytes")
+        return keys
+
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r:.80} is not an origin; write for example https://app.example.com"
+                )
+        return origins
+
+    @field_validator("sign_in_url")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"https?://[^\s/]", url):
+            raise ValueError("must start with http:// or https://")
+        return url
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Read the environment; what is given here comes before it.
+
+        Raises:
+            ConfigError: a value is wrong; the message names the variable and never shows a key.
+        """
+        try:
+            return cls(**given)
+        except SettingsError:
+            raise ConfigError(f"{PREFIX}VIEWER_KEYS: is not a JSON object of key id to secret") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            name = PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
+            raise ConfigError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
