@@ -282,7 +282,7 @@ class Jobs:
 
     def open_places(self) -> Iterator[Place]:
         """Yield the jobs that are to be worked on."""
-        for stored in self.store.list(OPEN):
+        for stored in self.store.objects(OPEN):
             found = self.store.find(stored.path)
             if found is not None:
                 yield Place(found["account_id"], found["job_id"])
@@ -295,7 +295,7 @@ class Jobs:
 
     def _refuse_too_many(self, account_id: str) -> None:
         name, limits = account_name(account_id), self.settings
-        open_now = sum(1 for _ in self.store.list(f"{OPEN}/{name}"))
+        open_now = sum(1 for _ in self.store.objects(f"{OPEN}/{name}"))
         if open_now >= limits.account_open_max:
             raise TooManyExports(
                 f"account {account_id} has {open_now} exports under way, the most it may have; "

@@ -48,7 +48,9 @@ class Leases:
 
     def take(self, place: Place) -> Lease | None:
         """Return a lease of the job, or None while somebody else has it."""
-        number = max((_number(each.path) for each in self._store.list(f"{place.folder}/leases")), default=0)
+        number = max(
+            (_number(each.path) for each in self._store.objects(f"{place.folder}/leases")), default=0
+        )
         if number and not self._has_ended(place, number):
             return None
         taken = number + 1

@@ -118,7 +118,7 @@ class ObjectStore:
             for piece in obstore.get(self._store, path).stream(min_chunk_size=1024 * 1024):
                 yield bytes(piece)
 
-    def list(self, folder: str) -> Iterator[Stored]:
+    def objects(self, folder: str) -> Iterator[Stored]:
         """Yield the objects in a folder and its folders, in no order."""
         with self._translated():
             for page in obstore.list(self._store, prefix=folder, chunk_size=1_000):
@@ -142,11 +142,17 @@ class ObjectStore:
 
     def delete_folder(self, folder: str) -> None:
         """Delete everything in a folder."""
-        for stored in list(self.list(folder)):
+        for stored in list(self.objects(folder)):
             self.delete(stored.path)
         if self._root is not None:
             # With what a killed process left half-written, which is no object.
             shutil.rmtree(self._root / folder, ignore_errors=True)
+
+    def sweep(self, folder: str) -> None:
+        """Delete what killed processes left half-written in a folder of a file system."""
+        if self._root is not None:
+            for path in (self._root / folder).glob("*#*"):
+                path.unlink(missing_ok=True)
 
     def link(self, path: str, seconds: int) -> str:
         """Return a URL that anybody may read the object with for so long; only where `signs` says so."""

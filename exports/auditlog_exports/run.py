@@ -22,7 +22,13 @@ from auditlog_exports.manifest import manifest_json
 from auditlog_exports.part import Part, PartInMaking
 from auditlog_exports.places import MANIFEST, Place
 from auditlog_exports.progress import Progress
-from auditlog_schemas.errors import AuditError, StorageUnavailable, TerminalError, TransientError
+from auditlog_schemas.errors import (
+    AuditError,
+    NotFound,
+    StorageUnavailable,
+    TerminalError,
+    TransientError,
+)
 from auditlog_storage.event_stream import EventStream
 from auditlog_storage.moments import rfc3339
 
@@ -83,7 +89,7 @@ class JobRun:
         while True:
             try:
                 return self._attempt()
-            except TransientError as error:
+            except (TransientError, NotFound) as error:
                 if len(self._parts) > parts:
                     parts, since, pause = len(self._parts), time.monotonic(), _WAIT_SECONDS[0]
                 if time.monotonic() - since > self._jobs.settings.give_up_seconds:
@@ -131,7 +137,7 @@ class JobRun:
         """Return the parts that are finished, up to the first one that is not."""
         numbers = {
             int(each.path.rpartition("/")[2].removesuffix(".json"))
-            for each in self._store.list(f"{self._place.folder}/records")
+            for each in self._store.objects(f"{self._place.folder}/records")
         }
         number = 1
         while number in numbers:
@@ -195,7 +201,8 @@ class JobRun:
 
     def _check_files(self) -> None:
         """Make sure that every part is there as it was recorded; redo from the first one that is not."""
-        sizes = {each.path.rpartition("/")[2]: each.size for each in self._store.list(self._place.folder)}
+        self._store.sweep(self._place.folder)
+        sizes = {each.path.rpartition("/")[2]: each.size for each in self._store.objects(self._place.folder)}
         for index, part in enumerate(self._parts):
             if sizes.get(part.file) != part.bytes:
                 self._store.delete(*(self._place.record(each.number) for each in self._parts[index:]))
@@ -203,7 +210,7 @@ class JobRun:
 
     def _discard(self) -> None:
         """Delete the parts, so that nothing is left that looks finished."""
-        for stored in list(self._store.list(self._place.folder)):
+        for stored in list(self._store.objects(self._place.folder)):
             name = stored.path.rpartition("/")[2]
             if name.startswith("part-") or "/records/" in stored.path:
                 self._store.delete(stored.path)

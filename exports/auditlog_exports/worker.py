@@ -90,7 +90,7 @@ class Worker:
     def clear_away(self) -> None:
         """Delete what has expired, and marks of jobs that were never made."""
         now = datetime.now(UTC)
-        for stored in list(self._store.list(ENDED)):
+        for stored in list(self._store.objects(ENDED)):
             found = self._store.find(stored.path)
             if found is not None and datetime.fromisoformat(found["expires_at"]) <= now:
                 self._jobs.remove(Place(found["account_id"], found["job_id"]))
@@ -119,7 +119,9 @@ class Worker:
         except Stopped as stopped:
             log.info("stopped", why=str(stopped))
         except AuditError as error:
+            # Nobody is helped by trying again at once.
             log.error("failed", error=str(error))
+            return False
         finally:
             self._lease = None
         return True

@@ -79,6 +79,23 @@ class Lab:
         if recorded:
             self.record(first, self._next - 1)
 
+    def multiply(self, times: int) -> None:
+        """Store all events again, `times` - 1 times, later and with other ids, and record them."""
+        count = self._next
+        self.log.connection.command(
+            """
+            INSERT INTO audit_events SELECT * EXCEPT (n) REPLACE (
+                generateUUIDv4() AS event_id, occurred_at + 10000 * n AS occurred_at,
+                kafka_offset + {count:Int64} * n AS kafka_offset
+            )
+            FROM (SELECT * FROM audit_events WHERE topic_id = {topic:UUID}) AS events
+            CROSS JOIN (SELECT number + 1 AS n FROM numbers({times:UInt64})) AS copies
+            """,
+            {"count": count, "topic": self._topic, "times": times - 1},
+        )
+        self._next = count * times
+        self.record(count, self._next - 1)
+
     def record(self, first: int, last: int) -> None:
         Ledger(self.log.connection).append(
             Range(
