@@ -3,7 +3,7 @@
 `enter_own_mounts` runs the program again inside a user and mount namespace (`unshare` of util-linux, where
 the system lets users have namespaces); the mount is seen by this process and its children only, and is gone
 with the last of them. The disk becomes full by making it as small as what it holds, so filling it costs
-neither time nor memory.
+neither time nor memory, or by a file that takes all that is left; who writes to it sees the same.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 _INSIDE: Final = "BENCH_HAS_OWN_MOUNTS"
 _UNSHARE: Final = ("unshare", "--user", "--map-root-user", "--mount")
 _TRIES: Final = 50
+_PAGE_BYTES: Final = 4096
 
 
 def enter_own_mounts() -> str:
@@ -77,6 +78,20 @@ class SmallDisk:
             yield
         finally:
             _mount("-o", f"remount,size={self._bytes_max}", str(self.path))
+
+    @contextmanager
+    def filled(self) -> Iterator[None]:
+        """Make it full meanwhile by a file of zeros, as somebody else's data would."""
+        filler = self.path / "filler"
+        with filler.open("wb", buffering=0) as file:
+            for size in (1 << 20, _PAGE_BYTES):
+                with suppress(OSError):
+                    while file.write(bytes(size)):
+                        pass
+        try:
+            yield
+        finally:
+            filler.unlink()
 
     def _fill(self) -> None:
         for _ in range(_TRIES):

@@ -1,7 +1,8 @@
-"""Fixtures that start the real servers, each once per test session and only when a test asks for it."""
+"""Fixtures that start the real servers, each once per worker and only when a test asks for it."""
 
 from __future__ import annotations
 
+import os
 import urllib.parse
 import urllib.request
 import uuid
@@ -10,10 +11,14 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from auditlog_local.child import Child
-from auditlog_local.clickhouse_child import clickhouse_child
-from auditlog_local.kafka import kafka_child, remembered_node
-from auditlog_local.ports import free_ports
+from kit.servers import JVM_OPTIONS, own_clickhouse, own_kafka
+
+pytest_plugins = ["kit.workers"]
+
+
+def pytest_configure() -> None:
+    """Have every Java process below this one start with what suits tests."""
+    os.environ.setdefault("JDK_JAVA_OPTIONS", JVM_OPTIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +30,9 @@ def _own_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`http://default:@127.0.0.1:port` of a ClickHouse HTTP server of this test session."""
-    directory = tmp_path_factory.mktemp("clickhouse")
-    (port,) = free_ports(1)
-    child = Child(clickhouse_child(directory / "data", port), directory)
-    child.start()
-    try:
-        child.wait_ready()
-        yield f"http://default:@127.0.0.1:{port}"
-    finally:
-        child.stop()
+    """`http://default:@127.0.0.1:port` of a ClickHouse HTTP server of this worker's."""
+    with own_clickhouse(tmp_path_factory.mktemp("clickhouse")) as (_, url):
+        yield url
 
 
 def _run(url: str, sql: str) -> None:
@@ -59,13 +57,6 @@ def fresh_database(clickhouse_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`127.0.0.1:port` of a Kafka broker of this test session; topics are the test's own to create."""
-    directory = tmp_path_factory.mktemp("kafka")
-    node = remembered_node(directory / "data")
-    child = Child(kafka_child(directory / "data", node), directory)
-    child.start()
-    try:
-        child.wait_ready()
-        yield node.bootstrap
-    finally:
-        child.stop()
+    """`127.0.0.1:port` of a Kafka broker of this worker's; topics are the test's own to create."""
+    with own_kafka(tmp_path_factory.mktemp("kafka")) as (_, bootstrap):
+        yield bootstrap

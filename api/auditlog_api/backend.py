@@ -94,7 +94,8 @@ class Backend:
             self._token_threads.shutdown(wait=True)
 
 
-def _backend(request: Request) -> Backend:
+async def _backend(request: Request) -> Backend:
+    # async, or FastAPI would go to a thread and back for it.
     backend: Backend = request.app.state.backend
     return backend
 

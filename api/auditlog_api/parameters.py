@@ -25,6 +25,9 @@ from auditlog_storage.search import parse_search
 REPEATABLE: Final = frozenset({"action", "group"})
 """Parameters that may be given several times: any of the values."""
 
+ITEM_PATTERN: Final = "^[^/]+/"
+"""Of TYPE/ID, for the OpenAPI document: a value that breaks it is refused with a better word."""
+
 _TIME: Final = "RFC 3339, or as people write: 24h, 3d, yesterday, 2026-11-01"
 
 
@@ -37,24 +40,40 @@ class Filters(BaseModel):
     action: Annotated[list[str], Field(max_length=VALUES_MAX, description="any of these actions")] = []
     group: Annotated[list[str], Field(max_length=VALUES_MAX, description="any action of these groups")] = []
     entity: Annotated[
-        str | None, Field(description="TYPE or TYPE/ID of what was acted on, for example license/lic_1")
+        str | None,
+        Field(min_length=1, description="TYPE or TYPE/ID of what was acted on, for example license/lic_1"),
     ] = None
-    item: Annotated[
-        str | None, Field(description="TYPE/ID of what was acted on or is related to it: an item's table")
+    actor: Annotated[str | None, Field(min_length=1, description="id of who did it")] = None
+    ip: Annotated[
+        str | None, Field(min_length=1, description="address, network (10.0.0.0/8) or text with stars")
     ] = None
-    actor: Annotated[str | None, Field(description="id of who did it")] = None
-    ip: Annotated[str | None, Field(description="address, network (10.0.0.0/8) or text with stars")] = None
-    request_id: Annotated[str | None, Field(description="of the request it came from")] = None
+    request_id: Annotated[str | None, Field(min_length=1, description="of the request it came from")] = None
     since: Annotated[str | None, Field(description=f"at or after: {_TIME}")] = None
     until: Annotated[str | None, Field(description=f"before: {_TIME}")] = None
 
 
-class EventsQuery(Filters):
+class ItemFilters(Filters):
+    """Which events, of one item if need be."""
+
+    item: Annotated[
+        str | None,
+        Field(
+            description="TYPE/ID of what was acted on or is related to it",
+            json_schema_extra={"pattern": ITEM_PATTERN},
+        ),
+    ] = None
+
+
+class PageQuery(Filters):
     """A page of events."""
 
     limit: Annotated[int, Field(ge=1, le=PAGE_EVENTS_MAX, description="events of a page")] = 50
     cursor: Annotated[str | None, Field(max_length=8_000, description="of another page")] = None
     sentences: Annotated[bool, Field(description="whether each event has its sentence")] = False
+
+
+class EventsQuery(PageQuery, ItemFilters):
+    """A page of events."""
 
 
 class EventQuery(BaseModel):
@@ -65,19 +84,19 @@ class EventQuery(BaseModel):
     sentences: Annotated[bool, Field(description="whether the event has its sentence")] = False
 
 
-class HistogramQuery(Filters):
+class HistogramQuery(ItemFilters):
     """Events over time."""
 
     bars: Annotated[int, Field(ge=1, le=BARS_MAX, description="at most so many bars")] = 120
 
 
-class FacetQuery(Filters):
+class FacetQuery(ItemFilters):
     """The values of a field."""
 
     limit: Annotated[int, Field(ge=1, le=FACET_VALUES_MAX, description="at most so many values")] = 10
 
 
-class TailQuery(Filters):
+class TailQuery(ItemFilters):
     """A log that is followed."""
 
     last_event_id: Annotated[
@@ -110,9 +129,8 @@ def filter_of(request: Request, reader: Reader, query: Filters, item: Item | Non
     given = [name for name, _ in request.query_params.multi_items()]
     twice = dict.fromkeys(name for name in given if name not in REPEATABLE and given.count(name) > 1)
     _refuse([(name, "may be given once") for name in twice])
-    if item is not None and query.item is not None:
-        _refuse([("item", "is in the path already")])
-    item = item or (item_of_key(query.item) if query.item is not None else None)
+    if isinstance(query, ItemFilters) and query.item is not None:
+        item = item_of_key(query.item)
     if reader.item is not None and item != reader.item:
         raise not_found()
     entity_type, slash, entity_id = (query.entity or "").partition("/")

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from auditlog_schemas.errors import (
     AuditError,
@@ -154,13 +155,29 @@ async def _on_audit_error(_request: Request, error: Exception) -> Response:
     return problem_of(error).response()
 
 
-async def _on_http(_request: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return not_found().response()
     status = HTTPStatus(error.status_code)
+    if status == 405:
+        allowed = ", ".join(_allowed(request))
+        detail = f"this address takes {allowed}"
+        return Problem(405, "method-not-allowed", detail, {"Allow": allowed}).response()
     name = status.phrase.lower().replace(" ", "-")
     return Problem(status, name, error.detail or status.description, error.headers).response()
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of all routes at this address: the router names those of the first one."""
+    return [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:

@@ -39,7 +39,7 @@ class ChildSpec:
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] = lambda: True
-    ready_timeout_seconds: float = 60.0
+    ready_timeout_seconds: float = 120.0
     stop_timeout_seconds: float = 5.0
 
 

@@ -2,7 +2,8 @@
 
 Listens on the loopback interface only. SIGTERM and SIGINT stop it: no new connections, running statements get
 `--stop-timeout-seconds` to end and are killed then, and the engine is closed so that everything is on disk.
-Exit codes: 0 stopped, 1 the data directory cannot be used or the engine does not open (one line on stderr).
+Exit codes: 0 stopped, 1 the data directory cannot be used or the engine does not open (one line on stderr),
+3 a write of the engine failed (see `clickhouse.write_guard`). It waits to start while the disk is full.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-import uvloop
 
+from auditlog_local.clickhouse.free_space import KEEP_FREE_BYTES, wait_for_space
 from auditlog_local.data_dir_lock import DataDirLock
 from auditlog_schemas.errors import AuditError, ConfigError
 
@@ -48,6 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--running-max", type=int, default=RUNNING_MAX)
     parser.add_argument("--waiting-max", type=int, default=WAITING_MAX)
+    parser.add_argument("--keep-free-bytes", type=int, default=KEEP_FREE_BYTES)
     parser.add_argument("--stop-timeout-seconds", type=int, default=STOP_TIMEOUT_SECONDS)
     return parser.parse_args()
 
@@ -76,15 +78,18 @@ async def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None
     from auditlog_local.clickhouse.app import QueryEndpoint, make_app
     from auditlog_local.clickhouse.engine import Engine
     from auditlog_local.clickhouse.errors import EngineError
+    from auditlog_local.clickhouse.write_guard import WriteGuard, mend_projections
 
-    access = AccessStore(Path("access"))
+    access = AccessStore(Path("access"), arguments.keep_free_bytes)
     try:
         engine = Engine(Path("data"), access.config_path)
     except EngineError as error:
         raise ConfigError(f"the ClickHouse engine does not open: {error.text}") from error
     pool = ThreadPoolExecutor(arguments.running_max * 2 + 2, thread_name_prefix="statement")
     admission = Admission(arguments.running_max, arguments.waiting_max)
-    endpoint = QueryEndpoint(engine, access, admission, pool, SPOOL_DIR)
+    guard = WriteGuard(engine, arguments.keep_free_bytes)
+    mend_projections(engine)
+    endpoint = QueryEndpoint(engine, access, admission, pool, SPOOL_DIR, guard)
     server = _Server(
         uvicorn.Config(
             make_app(endpoint),
@@ -105,6 +110,7 @@ async def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None
         await asyncio.to_thread(endpoint.cancel_all)
         pool.shutdown(wait=True)
         endpoint.sessions.drop_connections()
+        guard.close()
         engine.close()
 
 
@@ -114,11 +120,12 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _BROKEN_ON_PURPOSE)
     try:
+        wait_for_space(arguments.data_dir)
         with DataDirLock(arguments.data_dir), _listen(arguments.host, arguments.port) as listener:
             os.chdir(arguments.data_dir)
             shutil.rmtree(SPOOL_DIR, ignore_errors=True)
             SPOOL_DIR.mkdir()
-            uvloop.run(_serve(arguments, listener))
+            asyncio.run(_serve(arguments, listener))
     except (AuditError, OSError) as error:
         sys.stderr.write(f"clickhouse: {error}\n")
         return 1

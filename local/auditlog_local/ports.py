@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from auditlog_schemas.errors import ConfigError
 
+# Below what Linux gives to outgoing connections (32768 on): from there a port that a server leaves while it
+# restarts can be taken meanwhile, also by its own clients, who would then be connected to themselves.
+_FIRST, _LAST = 15_000, 32_767
+
 
 def free_ports(count: int) -> list[int]:
-    """``count`` different ports that nobody listens on now."""
+    """``count`` different ports that nobody listens on now, drawn anew at each call."""
     with ExitStack() as held:
-        found = []
-        for _ in range(count):
-            listener = held.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            found.append(int(listener.getsockname()[1]))
-        return found
+        return [_hold(held) for _ in range(count)]
+
+
+def _hold(held: ExitStack) -> int:
+    for port in _candidates():
+        listener = socket.socket()
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            listener.close()
+        else:
+            held.enter_context(listener)
+            return int(listener.getsockname()[1])
+    raise ConfigError("no TCP port of 127.0.0.1 is free")
+
+
+def _candidates() -> Iterator[int]:
+    """Some of ours, and at last whatever the system gives."""
+    # Processes that look at the same time shall not find the same ones.
+    yield from random.SystemRandom().sample(range(_FIRST, _LAST + 1), 1_000)
+    yield 0
 
 
 def is_free(port: int) -> bool:

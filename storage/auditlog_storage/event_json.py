@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 from auditlog_storage.moments import rfc3339
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from auditlog_schemas.event import AuditEvent
     from auditlog_storage.stored_event import StoredEvent
 
@@ -45,22 +47,27 @@ def event_json(stored: StoredEvent) -> dict[str, Any]:
 
 def published_json(event: AuditEvent) -> dict[str, Any]:
     """Return an event as JSON-like data, as its service published it: without the `STORED_KEYS`."""
-    whole = {
+    whole: dict[str, Any] = {
         "event_id": str(event.event_id),
         "account_id": event.account_id,
         "occurred_at": rfc3339(event.occurred_at),
         "action": event.action,
         "action_version": event.action_version,
         "entity": _present(event.entity),
-        "related": [_present(item) for item in event.related],
-        "source": dict(event.source),
-        "actor": _present(event.actor),
-        "context": _present(event.context),
-        "changes": [_present(change) for change in event.changes],
-        "metadata": dict(event.metadata),
     }
-    return {name: value for name, value in whole.items() if value not in ([], {})}
+    if event.related:
+        whole["related"] = [_present(item) for item in event.related]
+    whole["source"] = _present(event.source)
+    whole["actor"] = _present(event.actor)
+    if context := _present(event.context):
+        whole["context"] = context
+    if event.changes:
+        whole["changes"] = [_present(change) for change in event.changes]
+    if event.metadata:
+        whole["metadata"] = dict(event.metadata)
+    return whole
 
 
-def _present(model: Any) -> dict[str, Any]:
-    return {name: value for name, value in dict(model).items() if value is not None}
+def _present(model: BaseModel) -> dict[str, Any]:
+    # Four times as fast as iterating the model, and this is most of what a page costs.
+    return {name: value for name, value in model.__dict__.items() if value is not None}

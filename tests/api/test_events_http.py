@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -217,7 +216,7 @@ def test_a_mistake_in_a_search_has_a_position_and_what_was_expected(api: ServedA
 
 
 @pytest.fixture(scope="module")
-def hostile(log: Log) -> Iterator[AuditEvent]:
+def hostile(log: Log) -> AuditEvent:
     event = log.event(
         account_id="acc_hostile",
         entity={"type": "license", "id": "lic_1", "name": HOSTILE},
@@ -233,7 +232,7 @@ def hostile(log: Log) -> Iterator[AuditEvent]:
         metadata={HOSTILE: HOSTILE},
     )
     log.store(event)
-    yield event
+    return event
 
 
 def test_json_lines_are_lines_of_the_same_json(api: ServedApi, token: str, hostile: AuditEvent) -> None:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from kit.servers import START_SECONDS_MAX, bound
+
 AUDITLOG = (sys.executable, "-m", "auditlog_cli")
 VARIABLES = ("AUDITLOG_KAFKA", "AUDITLOG_CLICKHOUSE_URL", "AUDITLOG_CATALOG", "AUDITLOG_TOPIC", "COLUMNS")
 
@@ -26,10 +28,10 @@ def environment(data_dir: Path, given: Mapping[str, str] | None = None) -> dict[
 class LongRunning:
     """A command that runs until it is interrupted; its stderr is collected."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, **given: str) -> None:
         self.process = subprocess.Popen(
-            [*AUDITLOG, *arguments],
-            env=environment(data_dir),
+            bound(*AUDITLOG, *arguments),
+            env=environment(data_dir, given),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -43,7 +45,7 @@ class LongRunning:
     def err(self) -> str:
         return "".join(self._err)
 
-    def wait_for(self, text: str, seconds_max: float = 60.0) -> None:
+    def wait_for(self, text: str, seconds_max: float = START_SECONDS_MAX) -> None:
         """Return once the command has said this."""
         deadline = time.monotonic() + seconds_max
         while text not in self.err:
@@ -51,15 +53,27 @@ class LongRunning:
                 raise AssertionError(f"{text!r} did not come; the command said:\n{self.err}")
             time.sleep(0.05)
 
+    def terminate(self) -> int:
+        """Send SIGTERM, as a process manager does; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._ended()
+
     def interrupt(self) -> tuple[int, float]:
         """Press Ctrl-C; return the exit code and how long it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(30)
+        return self._ended(), time.monotonic() - began
+
+    def _ended(self) -> int:
+        try:
+            code = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()
-        return code, time.monotonic() - began
+        return code
 
     def _collect(self) -> None:
         assert self.process.stderr is not None

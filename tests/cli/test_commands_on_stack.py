@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import httpx
 import pytest
 
 from auditlog_cli.event_input import parse_event
@@ -27,7 +28,7 @@ from cli.running_command import (
     without_colours,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 Done: TypeAlias = "subprocess.CompletedProcess[str]"
 Auditlog: TypeAlias = Callable[..., Done]
@@ -59,7 +60,7 @@ def auditlog(stack: LongRunning, data_dir: Path) -> Auditlog:
             input=input,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -85,7 +86,7 @@ def stored(auditlog: Auditlog, data_dir: Path, account: str, count: int) -> list
     """Wait until the account has this many events, and return them as the command prints them."""
     running = find_running(data_dir)
     assert running is not None
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     with Connection(StorageSettings.load(url=running.clickhouse_url)) as connection:
         while sum(LogReader(connection).counts_by_action(account).values()) < count:
             assert time.monotonic() < deadline
@@ -103,6 +104,30 @@ def test_up_says_where_everything_is(stack: LongRunning, data_dir: Path) -> None
     assert f"export AUDITLOG_KAFKA={running.kafka}" in stack.err
     assert f"export AUDITLOG_CLICKHOUSE_URL={running.clickhouse_url}" in stack.err
     assert re.search(r"✓ topic +audit.events, 8 partitions", stack.err)
+
+
+def test_the_api_of_up_answers_with_the_token_that_up_shows(
+    stack: LongRunning, auditlog: Auditlog, data_dir: Path
+) -> None:
+    shown = re.search(r"curl -H 'Authorization: Bearer (alt_\w+)' (http://127\.0\.0\.1:\d+)(\S+)", stack.err)
+    assert shown
+    token, url, path = shown.groups()
+    assert f"✓ api         {url}" in stack.err
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        answer = client.get(path, headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200
+        state = client.get("/readyz").json()
+        assert (state["clickhouse"], state["kafka"]["ok"]) == ({"ok": True}, True)
+        made = client.post(
+            "/v1/accounts/acc_1/viewer-tokens", json={}, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert made.status_code == 201
+    # What the command makes is recorded in the log that it is about.
+    created = auditlog("token", "create", "--account", "acc_tokens", "--scope", "read", "--name", "CI")
+    assert (created.returncode, created.stderr.count("\n")) == (0, 1)
+    [event] = stored(auditlog, data_dir, "acc_tokens", 1)
+    assert (event["action"], event["source"]["service"]) == ("audit_token_created", "auditlog-cli")
+    assert oct((data_dir / "api" / "viewer-keys.json").stat().st_mode)[-3:] == "600"
 
 
 def test_good_lines_are_published_and_bad_ones_named(auditlog: Auditlog, data_dir: Path) -> None:
@@ -209,7 +234,7 @@ def test_dead_letters_are_listed_shown_and_replayed(
     writer = AcknowledgedWriter(running.kafka)
     writer.write("audit.events", [Outgoing(b"acc_dead", b"\x1b[31mnonsense"), Outgoing(b"acc_dead", unknown)])
     writer.close()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while "2 in all" not in (done := auditlog("dead-letters", "list")).stderr:
         assert time.monotonic() < deadline, done.stderr
         time.sleep(0.3)
@@ -243,7 +268,7 @@ def test_check_and_doctor_find_everything_in_order(auditlog: Auditlog) -> None:
     migrated = auditlog("migrate")
     assert migrated.returncode == 0
     assert migrated.stdout.splitlines()[0] == "nothing to do"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (doctor := auditlog("doctor", "--json")).returncode:
         assert time.monotonic() < deadline, doctor.stdout
     found = {line["name"]: line["status"] for line in map(json.loads, doctor.stdout.splitlines())}

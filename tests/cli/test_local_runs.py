@@ -13,7 +13,7 @@ import pytest
 
 from cli.running_command import AUDITLOG, LongRunning, environment, processes_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 def consumers_of(data_dir: Path) -> list[int]:
@@ -35,7 +35,7 @@ def test_up_restarts_a_crashed_consumer_and_ctrl_c_leaves_no_process(tmp_path: P
     try:
         up.wait_for("AUDITLOG_CLICKHOUSE_URL=")
         assert "2 partitions" in up.err
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while len(consumers := consumers_of(data_dir)) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)

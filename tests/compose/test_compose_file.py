@@ -30,9 +30,14 @@ VARIABLES_PASSED = {
     "AUDITLOG_CATALOG",
     "AUDITLOG_SCHEMAS",
     "AUDITLOG_KAFKA_CONFIG",
+    "AUDITLOG_API_VIEWER_KEYS",
+    "AUDITLOG_API_CORS_ORIGINS",
+    "AUDITLOG_API_SIGN_IN_URL",
+    "AUDITLOG_API_TRUSTED_PROXIES",
+    "AUDITLOG_API_BEHIND_HTTPS",
 }
 SOURCES = ("schemas", "producers", "storage", "consumer", "exports", "api", "cli")
-SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL")
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL|KEYS")
 REQUIRED_REFERENCE = re.compile(r"\$\{\w+:\?[^}]+\}")
 URL_PASSWORD = re.compile(r"://(?:\$\{[^}]*\}|[^:/@$])*:(?P<password>\$\{[^}]*\}|[^@]*)@")
 
@@ -146,7 +151,7 @@ def test_every_service_has_limits_and_a_restart_policy(compose: Document) -> Non
 
 def test_ports_are_published_on_loopback_only(compose: Document) -> None:
     ports = [(name, port) for name, service in services(compose) for port in service.get("ports", [])]
-    assert {name for name, _ in ports} == {"kafka", "clickhouse", "registry"}
+    assert {name for name, _ in ports} == {"kafka", "clickhouse", "registry", "api"}
     assert [port for _, port in ports if not str(port).startswith("127.0.0.1:")] == []
     assert [name for name, service in services(compose) if "network_mode" in service] == []
 
@@ -198,13 +203,21 @@ def ours(document: Document) -> list[Document]:
 
 
 def test_our_services_run_without_privileges(compose: Document) -> None:
-    assert len(ours(compose)) == 2
+    assert len(ours(compose)) == 3
     for service in ours(compose):
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["init"]
     assert compose["services"]["consumer"]["deploy"]["replicas"] == 3
+
+
+def test_the_api_answers_when_kafka_is_away(compose: Document) -> None:
+    api = compose["services"]["api"]
+    assert "kafka" not in api["depends_on"]
+    # Only the services inside the file reach it at 0.0.0.0; the port is published on loopback.
+    assert api["command"] == ["api", "--host", "0.0.0.0"]
+    assert all(api["environment"][name] is None for name in api["environment"] if "_API_" in name)
 
 
 def test_a_catalog_of_ones_own_reaches_the_migration_and_the_consumers(compose: Document) -> None:

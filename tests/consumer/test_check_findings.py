@@ -170,7 +170,7 @@ def test_retention_overtook_the_ledger(log: MadeLog) -> None:
     log.store(0, 9)
     admin = AdminClient({"bootstrap.servers": log.settings.kafka})
     for future in admin.delete_records([TopicPartition(log.topic, 0, 15)]).values():
-        future.result(10)
+        future.result(60)
     assert log.findings() == [("retention_overtook", 10, 14)]
 
 
@@ -181,7 +181,7 @@ def test_a_topic_made_again(log: MadeLog) -> None:
     [note] = log.check(warnings=False).findings
     assert (note.severity, note.kind) == ("note", "unrecorded_rows")
     admin = AdminClient({"bootstrap.servers": log.settings.kafka})
-    admin.delete_topics([log.topic])[log.topic].result(10)
+    admin.delete_topics([log.topic])[log.topic].result(60)
     report = log.check(warnings=False)
     assert report.ok
     assert [each.kind for each in report.findings] == ["topic_recreated", "unrecorded_rows"]

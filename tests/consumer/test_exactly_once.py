@@ -182,7 +182,7 @@ def test_a_stop_while_clickhouse_is_away_ends_in_good_order(
         patched.setattr(EventWriter, "insert", away)
         with pipeline.running():
             pipeline.publish(make_events(10))
-            assert tried.wait(30)
+            assert tried.wait(120)
     with pipeline.running():
         pipeline.wait_until_caught_up()
     assert pipeline.check().accepted == 10

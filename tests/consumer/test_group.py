@@ -21,7 +21,7 @@ def read_while_writing(kafka: str, topic: str, start: int, messages: int) -> dic
     member, given = GroupMember(settings), list[int]()
     found: dict[int, list[int]] = {}
     member.join(given.extend, lambda _: None, lambda _: None)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     try:
         while sum(map(len, found.values())) < messages:
             assert time.monotonic() < deadline, f"stands still: {found}"
@@ -52,7 +52,7 @@ def test_no_offset_is_skipped_while_a_producer_writes(kafka_bootstrap: str) -> N
                 assert offsets == list(range(start, start + len(offsets)))
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(120)
         writer.close()
 
 
@@ -69,7 +69,7 @@ def test_a_paused_partition_is_read_after_another_start(kafka_bootstrap: str) ->
     )
     member.join(given.extend, lambda _: None, lambda _: None)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not given:
             assert time.monotonic() < deadline
             member.poll(100, 0.05)
@@ -101,7 +101,7 @@ def test_a_member_that_lost_its_partitions_joins_again(kafka_bootstrap: str) -> 
     member.join(given.extend, lambda _: None, lost.extend)
 
     def poll_until_given() -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while len(given) < 8:
             assert time.monotonic() < deadline, f"given {given}, lost {lost}"
             member.poll(10, 0.05)
@@ -119,7 +119,7 @@ def test_a_member_that_lost_its_partitions_joins_again(kafka_bootstrap: str) -> 
         for number in range(8):
             member.start(number, 0)
         found = 0
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while found < 80:
             assert time.monotonic() < deadline, f"read {found}"
             found += sum(map(len, member.poll(100, 0.05).messages.values()))

@@ -76,7 +76,6 @@ def short(kafka_bootstrap: str, fresh_database: str, monkeypatch: pytest.MonkeyP
     return Pipeline(kafka_bootstrap, fresh_database, session_timeout_seconds=6.0)
 
 
-@pytest.mark.timeout(240)
 def test_ended_at_each_step_one_after_the_other(short: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each consumer goes on with what the one before left and with more messages, and ends a step later."""
     pipeline = short

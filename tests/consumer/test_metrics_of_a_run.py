@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from auditlog_local.ports import free_ports
 from kit.events import make_event
 from kit.pipeline import Pipeline
+from kit.servers import bound
 
 pytestmark = pytest.mark.integration
 
@@ -56,13 +57,13 @@ def consumer(pipeline: Pipeline, port: int, log: Path) -> Iterator[subprocess.Po
     }
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "auditlog_cli", "consume", "--log-json"], env=environment, stderr=out
+            bound(sys.executable, "-m", "auditlog_cli", "consume", "--log-json"), env=environment, stderr=out
         )
     try:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
 
 
 def lines(log: Path) -> list[dict[str, Any]]:
@@ -78,7 +79,7 @@ def test_a_run_is_counted_and_its_log_says_where(pipeline: Pipeline, tmp_path: P
     log = tmp_path / "consumer.log"
     with consumer(pipeline, port, log):
         pipeline.wait_until_caught_up()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         # The gauges follow within a second, the ends of Kafka's log within five.
         while Metrics(port).sum("next_offset") < 510 or Metrics(port).sum("end_offset") < 510:
             assert time.monotonic() < deadline
@@ -119,7 +120,7 @@ def test_what_waits_is_counted_and_says_which_range(pipeline: Pipeline, tmp_path
         pipeline.wait_until_caught_up()
         pipeline.connection.command("ALTER TABLE audit_ranges MODIFY SETTING parts_to_throw_insert = 1")
         pipeline.publish([make_event()])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not Metrics(port).sum("retries_total"):
             assert time.monotonic() < deadline
             time.sleep(0.2)

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from auditlog_local.child import Child
-from auditlog_local.clickhouse_child import clickhouse_child
-from auditlog_local.ports import free_ports
 from kit.events import make_event
 from kit.made_log import MadeLog
+from kit.servers import own_clickhouse
 
 pytestmark = pytest.mark.integration
 
@@ -27,12 +25,8 @@ def last_part_directories(log: MadeLog, count: int) -> list[Path]:
 
 
 def test_parts_that_are_gone_after_a_restart(kafka_bootstrap: str, tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    child = Child(clickhouse_child(tmp_path / "data", port), tmp_path)
-    child.start()
-    try:
-        child.wait_ready()
-        log = MadeLog(kafka_bootstrap, f"http://default:@127.0.0.1:{port}/audit")
+    with own_clickhouse(tmp_path) as (child, url):
+        log = MadeLog(kafka_bootstrap, f"{url}/audit")
         log.publish(*(make_event(account_id=f"acc_{number % 5}") for number in range(60)))
         for first in (0, 20, 40):
             log.store(first, first + 19)
@@ -52,5 +46,3 @@ def test_parts_that_are_gone_after_a_restart(kafka_bootstrap: str, tmp_path: Pat
         assert (done.stored, done.report.findings) == (lost, [])
         assert log.connection.query_rows("SELECT * FROM audit_events ORDER BY kafka_offset") == before
         log.close()
-    finally:
-        child.stop()

@@ -31,7 +31,7 @@ from kit.bad_messages import bad_messages
 from kit.events import make_event, make_record
 from kit.pipeline import Pipeline
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 def test_good_and_bad_messages_are_all_accounted_for(pipeline: Pipeline) -> None:
@@ -162,7 +162,7 @@ def delete_records_before(pipeline: Pipeline, offset: int) -> None:
     [number] = {row[0] for row in pipeline.connection.query_rows("SELECT kafka_partition FROM audit_events")}
     admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
     for future in admin.delete_records([TopicPartition(pipeline.topic, number, offset)]).values():
-        future.result(10)
+        future.result(60)
 
 
 def test_retention_that_overtakes_a_stopped_consumer_is_recorded_as_lost(pipeline: Pipeline) -> None:
@@ -191,14 +191,14 @@ def test_retention_that_overtakes_a_running_consumer_is_recorded_as_lost(
 
     def stall(self: BatchStore, verdicts: Verdicts, epoch: Epoch, start: Start) -> Range:
         storing.set()
-        assert stalled.wait(30)
+        assert stalled.wait(120)
         return store(self, verdicts, epoch, start)
 
     monkeypatch.setattr(BatchStore, "store", stall)
     monkeypatch.setattr(turns, "CROWDED_SECONDS_MAX", 0.0)
     with pipeline.running():
         pipeline.publish([make_event() for _ in range(10)])
-        assert storing.wait(30)
+        assert storing.wait(120)
         time.sleep(0.5)  # The memory is in use now, so nothing more is read.
         pipeline.publish([make_event() for _ in range(10)])
         delete_records_before(pipeline, 25)
@@ -235,7 +235,7 @@ def test_a_topic_with_the_producers_clock_is_refused(kafka_bootstrap: str, pipel
     name = f"{pipeline.topic}-create-time"
     topic = NewTopic(name, num_partitions=1, config={"message.timestamp.type": "CreateTime"})
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-    admin.create_topics([topic])[name].result(10)
+    admin.create_topics([topic])[name].result(60)
     Topics(kafka_bootstrap).ensure(name, f"{name}.dead")
     settings = ConsumerSettings.load(kafka=kafka_bootstrap, topic=name)
     with pytest.raises(ConfigError, match="CreateTime"):
@@ -283,13 +283,13 @@ def make_again(pipeline: Pipeline) -> None:
     """Delete the topic, make it again, and wait for the consumer to notice."""
     admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
     topics = Topics(pipeline.settings.kafka)
-    admin.delete_topics([pipeline.topic])[pipeline.topic].result(10)
+    admin.delete_topics([pipeline.topic])[pipeline.topic].result(60)
     while topics.find(pipeline.topic) is not None:
         time.sleep(0.1)
     time.sleep(1)
     topics.ensure(pipeline.topic, pipeline.settings.dead_topic)
     pipeline.publish([make_event() for _ in range(30)])
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         pipeline.raise_failure()
         time.sleep(0.1)
@@ -320,7 +320,7 @@ def test_kafka_away_at_the_start_is_waited_for(pipeline: Pipeline, monkeypatch: 
     thread.join(4)
     assert thread.is_alive(), failures
     stop.set()
-    thread.join(30)
+    thread.join(120)
     assert not thread.is_alive()
     assert failures == []
 

@@ -78,7 +78,7 @@ def test_only_what_kafka_still_has_is_stored_again(log: MadeLog) -> None:
     log.delete("kafka_offset IN (3, 12)")
     admin = AdminClient({"bootstrap.servers": log.settings.kafka})
     for future in admin.delete_records([TopicPartition(log.topic, 0, 10)]).values():
-        future.result(10)
+        future.result(60)
     assert log.plan() == [("store", 1), ("explain", 0)]
     done = log.repair()
     assert done.stored == 1
@@ -201,7 +201,7 @@ def test_rows_of_a_topic_that_is_gone_are_explained(log: MadeLog) -> None:
     publish_some(log, 5)
     log.store(0, 4, missing=[2])
     admin = AdminClient({"bootstrap.servers": log.settings.kafka})
-    admin.delete_topics([log.topic])[log.topic].result(10)
+    admin.delete_topics([log.topic])[log.topic].result(60)
     assert log.plan() == [("explain", 0)]
     [left] = log.repair().left
     assert "'topic recreated'" in left.text

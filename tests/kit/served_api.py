@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from auditlog_api.backend import Backend
 from auditlog_api.health import KafkaProbe
 from auditlog_api.new_token import made_token
 from auditlog_api.own_events import OwnEvents
+from auditlog_api.problem import Problem
 from auditlog_api.server import address_of, listening, make_server
 from auditlog_api.settings import ApiSettings
 from auditlog_schemas.catalog import Catalog
@@ -30,11 +32,14 @@ VIEWER_KEYS = {"new": "k" * 40, "old": "o" * 40}
 class ServedApi:
     """Where it answers, and tokens to ask it with."""
 
-    def __init__(self, url: str, connection: Connection, backend: Backend) -> None:
+    def __init__(
+        self, url: str, connection: Connection, backend: Backend, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.url = url
+        self.loop = loop
         self.connection = connection
         self.backend = backend
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.client = httpx.Client(base_url=url, trust_env=False, timeout=60)
 
     def token(self, account_id: str = "acc_1", scope: Scope = "read", **more: Any) -> str:
         """Make a token and return its text."""
@@ -46,6 +51,29 @@ class ServedApi:
 
     def viewer(self, account_id: str = "acc_1", item: Item | None = None, seconds: int = 600) -> str:
         return self.backend.viewer_keys.mint(account_id, item, seconds)[0]
+
+    @contextmanager
+    def busy(self, account_id: str, requests: int = 1) -> Iterator[None]:
+        """Keep turns of an account taken while inside."""
+        over, begun = threading.Event(), threading.Semaphore(0)
+
+        def wait() -> None:
+            begun.release()
+            over.wait(30)
+
+        held = [
+            asyncio.run_coroutine_threadsafe(self.backend.queries.run(account_id, wait), self.loop)
+            for _ in range(requests)
+        ]
+        assert begun.acquire(timeout=10)
+        try:
+            yield
+        finally:
+            over.set()
+            for each in held:
+                # Those that waited too long were told so.
+                with suppress(Problem):
+                    each.result(30)
 
     def get(self, path: str, token: str | None = None, **more: Any) -> httpx.Response:
         return self.ask("GET", path, token, **more)
@@ -77,13 +105,19 @@ def serving(
     with Connection(storage) as connection, listening("127.0.0.1", 0) as bound:
         app = create_app(chosen, connection, catalog or load_catalog(), own_events, kafka)
         server = make_server(app, chosen)
-        thread = threading.Thread(target=server.run, args=([bound],))
+        loop = asyncio.new_event_loop()
+
+        def run() -> None:
+            loop.run_until_complete(server.serve([bound]))
+            loop.close()
+
+        thread = threading.Thread(target=run)
         thread.start()
         try:
             while not server.started:
                 assert thread.is_alive(), "the API did not start"
                 time.sleep(0.01)
-            served = ServedApi(address_of(bound), connection, app.state.backend)
+            served = ServedApi(address_of(bound), connection, app.state.backend, loop)
             yield served
             served.client.close()
         finally:

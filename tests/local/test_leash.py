@@ -43,7 +43,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(true: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -95,7 +95,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdin is not None
-    code = process.wait(20)
+    code = process.wait(60)
     with process.stdin, process.stdout, process.stderr:
         return subprocess.CompletedProcess(command, code, process.stdout.read(), process.stderr.read())
 

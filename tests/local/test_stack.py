@@ -21,9 +21,10 @@ from auditlog_local.kafka import broker_answers
 from auditlog_local.stack import Addresses, Stack, find_running
 from auditlog_local.supervisor import ChildEvent
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
+from kit.servers import bound
 from local.http_call import value
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 UP = """
 import sys, pathlib
@@ -37,7 +38,9 @@ print("down", flush=True)
 
 
 def up(data_dir: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", UP, str(data_dir)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        bound(sys.executable, "-c", UP, str(data_dir)), stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     return process
@@ -73,7 +76,7 @@ def test_a_stack_keeps_its_data_and_addresses_and_leaves_no_process(tmp_path: Pa
     origin = first.clickhouse_url.rpartition("/")[0]
     value(origin, "CREATE TABLE default.t ENGINE = MergeTree ORDER BY x AS SELECT 1 AS x")
     admin = AdminClient({"bootstrap.servers": first.kafka, "log_level": 0})
-    admin.create_topics([NewTopic("kept", 2, 1)])["kept"].result(20)
+    admin.create_topics([NewTopic("kept", 2, 1)])["kept"].result(60)
     with pytest.raises(ConfigError, match=f"in use by process {process.pid}"):
         Stack(data_dir).start()
     assert found(data_dir) == first
@@ -110,7 +113,7 @@ def test_crashed_servers_come_back_at_the_same_addresses(tmp_path: Path) -> None
         for name, pid in json.loads((tmp_path / "stack.json").read_text())["children"].items():
             assert name in ("kafka", "clickhouse")
             os.killpg(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while sum(event.event == "ready" for event in events) < 4:
             assert time.monotonic() < deadline, events
             assert not stack.wait(0.2)
@@ -142,12 +145,12 @@ def test_a_data_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> Non
 
 def test_topics_carry_the_brokers_clock_and_none_appears_by_itself(kafka_bootstrap: str) -> None:
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap, "log_level": 0})
-    admin.create_topics([NewTopic("clocked", 8, 1)])["clocked"].result(20)
+    admin.create_topics([NewTopic("clocked", 8, 1)])["clocked"].result(60)
     resource = ConfigResource(ResourceType.TOPIC, "clocked")
-    described = admin.describe_configs([resource])[resource].result(20)
+    described = admin.describe_configs([resource])[resource].result(60)
     assert described["message.timestamp.type"].value == "LogAppendTime"
     assert int(described["max.message.bytes"].value) > 300 * 1024
     broker = ConfigResource(ResourceType.BROKER, "1")
-    settings = admin.describe_configs([broker])[broker].result(20)
+    settings = admin.describe_configs([broker])[broker].result(60)
     assert settings["auto.create.topics.enable"].value == "false"
     assert settings["listeners"].value.startswith("PLAINTEXT://127.0.0.1:")

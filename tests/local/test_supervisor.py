@@ -24,7 +24,7 @@ SLEEP = "import time; time.sleep(600)"
 
 def python(name: str, code: str, *arguments: str, ready: Callable[[], bool] = lambda: True) -> ChildSpec:
     argv = (sys.executable, "-c", code, *arguments)
-    return ChildSpec(name, argv, ready=ready, ready_timeout_seconds=10, stop_timeout_seconds=3)
+    return ChildSpec(name, argv, ready=ready, ready_timeout_seconds=60, stop_timeout_seconds=3)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def supervisor(tmp_path: Path, events: list[ChildEvent]) -> Iterator[Supervisor]
     made.stop()
 
 
-def wait_for(events: list[ChildEvent], name: str, event: str, count: int = 1, seconds: float = 15) -> None:
+def wait_for(events: list[ChildEvent], name: str, event: str, count: int = 1, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while sum(e.name == name and e.event == event for e in events) < count:
         assert time.monotonic() < deadline, events
@@ -93,7 +93,7 @@ def test_what_crashes_again_and_again_is_given_up(
     monkeypatch.setattr(supervisor_module, "BACKOFF_SECONDS", 0.01)
     supervisor.start(python("hopeless", "import time; time.sleep(0.2); raise SystemExit('no hope')"))
     with pytest.raises(ChildFailed, match=r"hopeless ended with exit code 1, 6 times(.|\n)*no hope"):
-        supervisor.wait(30)
+        supervisor.wait(60)
     assert sum(e.event == "restarting" for e in events) == supervisor_module.QUICK_CRASHES_MAX
     assert events[-1].event == "gave_up"
 
@@ -109,7 +109,7 @@ def test_a_start_that_fails_is_a_crash_and_is_given_up(
     # As when it ran for a while before the disk went away.
     monkeypatch.setattr(child, "started_at", -1e9)
     with pytest.raises(ChildFailed, match=r"homeless cannot be .*ConfigError: cannot write the log"):
-        supervisor.wait(30)
+        supervisor.wait(60)
     assert list(supervisor.pids) == ["server"]
     server = supervisor.pids["server"]
     (tmp_path / "logs").unlink()

@@ -11,9 +11,10 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from auditlog_local.ports import free_ports
 from auditlog_producers import Actor, AuditEvent, AuditProducer, Entity, Source, new_event_id
 from kit.producing import MakeEvent, Read
-from kit.registry_server import RegistryServer, free_port
+from kit.registry_server import RegistryServer
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,8 @@ def mock_kafka() -> Iterator[str]:
 @pytest.fixture
 def nobody() -> str:
     """An address where nothing listens."""
-    return f"127.0.0.1:{free_port()}"
+    (port,) = free_ports(1)
+    return f"127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def _read(kafka: str, topic: str, count: int) -> list[Message]:
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     messages: list[Message] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(messages) < count and time.monotonic() < deadline:
         messages += [message for message in consumer.consume(count, timeout=0.2) if message.error() is None]
     consumer.close()

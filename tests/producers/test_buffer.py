@@ -32,10 +32,14 @@ def test_a_full_buffer_blocks_up_to_the_bound_and_then_raises(nobody: str, parts
 def test_a_bound_of_zero_never_waits(nobody: str, parts: dict[str, Any]) -> None:
     producer = AuditProducer(nobody, service="s", buffer_messages_max=1, block_seconds_max=0)
     producer.record(**parts)
-    started = time.monotonic()
-    with pytest.raises(BufferFull):
-        producer.record(**parts)
-    assert time.monotonic() - started < 0.2
+    tries = []
+    for _ in range(5):
+        started = time.monotonic()
+        with pytest.raises(BufferFull):
+            producer.record(**parts)
+        tries.append(time.monotonic() - started)
+    # A busy machine may hold up one of them, a wait of ours would all.
+    assert min(tries) < 0.2
     _close(producer)
 
 
@@ -77,7 +81,7 @@ def test_refused_events_leave_no_hole_in_the_sequence(nobody: str, parts: dict[s
         on_error=lambda _: None,
     )
     sequences: list[int] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(sequences) < 3 and time.monotonic() < deadline:
         try:
             sequences.append(producer.record(**parts).sequence)

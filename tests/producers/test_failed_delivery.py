@@ -39,7 +39,7 @@ def test_a_failed_delivery_is_an_error_on_the_handle_and_a_counter(
 ) -> None:
     handle = hopeless.record(**parts)
     with pytest.raises(BrokerUnavailable, match="same event_id") as caught:
-        handle.result(20)
+        handle.result(60)
     assert not isinstance(caught.value, DeliveryPending)
     assert isinstance(handle.error, BrokerUnavailable)
     assert handle.done()
@@ -111,7 +111,7 @@ def test_a_failed_event_is_forwarded_with_its_id_and_number(
     broken.close(0)
     again = producer.forward(failures.get(timeout=20).event)
     assert (again.event_id, again.sequence) == (sent.event_id, sent.sequence)
-    assert again.result(10).offset >= 0
+    assert again.result(60).offset >= 0
 
 
 def test_an_on_error_that_raises_harms_nobody(
@@ -155,7 +155,7 @@ def test_an_exception_under_way_is_not_masked(hopeless: AuditProducer, parts: di
 
 
 def test_a_fatal_error_stops_further_publishing(producer: AuditProducer, parts: dict[str, Any]) -> None:
-    producer.record(**parts).result(10)
+    producer.record(**parts).result(60)
     fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "lost the thread", fatal=True)
     producer._sender._on_client_error(fatal)
     with pytest.raises(TerminalError, match=r"lost the thread.*make a new one"):

@@ -78,7 +78,7 @@ def test_eight_threads_share_one_sequence_without_holes(
 def test_after_a_fork_the_child_is_told_and_the_parent_goes_on(mock_kafka: str, topic: str) -> None:
     done = _run(
         """
-        producer.record(**PARTS).result(10)
+        producer.record(**PARTS).result(60)
         pid = os.fork()
         if pid == 0:
             for attempt in (lambda: producer.record(**PARTS), lambda: producer.flush(1)):
@@ -91,11 +91,11 @@ def test_after_a_fork_the_child_is_told_and_the_parent_goes_on(mock_kafka: str, 
             producer.close()
             with AuditProducer(sys.argv[1], service="s", topic=sys.argv[2]) as own:
                 assert own.instance_id != producer.instance_id
-                own.record(**PARTS).result(10)
+                own.record(**PARTS).result(60)
             sys.exit(7)
         started = time.monotonic()
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-        assert producer.record(**PARTS).result(10).offset == 2
+        assert producer.record(**PARTS).result(60).offset == 2
         producer.close()
         """,
         mock_kafka,

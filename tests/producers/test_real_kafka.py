@@ -17,7 +17,6 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from auditlog_local.child import Child
-from auditlog_local.kafka import kafka_child, remembered_node
 from auditlog_producers import (
     AuditProducer,
     BrokerUnavailable,
@@ -28,8 +27,9 @@ from auditlog_producers import (
 )
 from auditlog_producers.checked_event import decoded
 from kit.producing import Read
+from kit.servers import own_kafka
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 CreateTopic: TypeAlias = Callable[[str, str], None]
 
@@ -39,7 +39,7 @@ def create_topic() -> CreateTopic:
     def create(kafka: str, topic: str) -> None:
         admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
         [created] = admin.create_topics([NewTopic(topic, 8, 1)], operation_timeout=20).values()
-        created.result(30)
+        created.result(60)
 
     return create
 
@@ -60,7 +60,7 @@ def test_events_are_stored_with_the_brokers_time_in_javas_partition(
     accounts = [f"acc_{number}" for number in range(40)]
     with AuditProducer(kafka_bootstrap, service="shop", topic=real_topic) as producer:
         handles = [producer.record(**parts | {"account_id": account}) for account in accounts]
-        delivered = [handle.result(20) for handle in handles]
+        delivered = [handle.result(60) for handle in handles]
     for account, place in zip(accounts, delivered, strict=True):
         assert place.partition == (java_murmur2(account.encode()) & 0x7FFFFFFF) % 8
         assert place.timestamp is not None
@@ -78,19 +78,15 @@ def test_a_missing_topic_says_what_to_do(kafka_bootstrap: str, topic: str, parts
     extra = {"topic.metadata.propagation.max.ms": 500}
     producer = AuditProducer(kafka_bootstrap, service="s", topic=topic, kafka_config=extra)
     with pytest.raises(ConfigError, match="create the topic"):
-        producer.record(**parts).result(30)
+        producer.record(**parts).result(60)
     producer.close()
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[tuple[Child, str]]:
     """A broker of this test's own: to be killed, or to have the default topic."""
-    node = remembered_node(tmp_path / "data")
-    child = Child(kafka_child(tmp_path / "data", node), tmp_path)
-    child.start()
-    child.wait_ready()
-    yield child, node.bootstrap
-    child.stop()
+    with own_kafka(tmp_path) as started:
+        yield started
 
 
 def test_a_broker_killed_and_restarted_loses_and_doubles_nothing(
@@ -135,7 +131,7 @@ def test_while_the_broker_is_away_the_buffer_fills_and_says_so(
     producer = AuditProducer(
         bootstrap, service="s", topic=topic, buffer_messages_max=20, block_seconds_max=0.2
     )
-    producer.record(**parts).result(20)
+    producer.record(**parts).result(60)
     child.kill()
     with pytest.raises(BufferFull):
         [producer.record(**parts) for _ in range(21)]
@@ -163,7 +159,7 @@ def test_the_example_runs(broker: tuple[Child, str], create_topic: CreateTopic, 
 
 
 def _wait_for(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

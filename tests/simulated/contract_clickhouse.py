@@ -65,7 +65,7 @@ def rows_of(topic_id: UUID, messages: tuple[Payload, ...], offsets: tuple[int, .
     values = [message.value for message in messages[: len(offsets)]]
     numbers = np.array(offsets, np.int64)
     millis = np.full(len(offsets), RECEIVED_MILLIS, np.int64)
-    batch = Messages(values, [b"key"] * len(values), numbers, millis, 0, 0)
+    batch = Messages.by_column(values, [b"key"] * len(values), numbers, millis)
     partition = Partition("audit.events", topic_id, 0)
     return judge(False).judge(Batch(partition, offsets[0], offsets[-1], batch)).rows
 

@@ -14,7 +14,7 @@ from auditlog_consumer.topics import Topics
 
 T = TypeVar("T")
 PARTITIONS: Final = 2
-SECONDS_MAX: Final = 40.0
+SECONDS_MAX: Final = 120.0
 
 
 class Broker(Protocol):

@@ -21,7 +21,7 @@ def drawn_batch(seed: int) -> Batch:
     offsets = np.array(sorted(draw.sample(range(100, 140), len(chosen))), np.int64)
     millis = np.full(len(chosen), RECEIVED_MILLIS + seed, np.int64)
     keys: list[bytes | None] = [payload.account_id.encode() for payload in chosen]
-    messages = Messages([payload.value for payload in chosen], keys, offsets, millis, 0, 0)
+    messages = Messages.by_column([payload.value for payload in chosen], keys, offsets, millis)
     return Batch(Partition("audit.events", UUID(int=5), 2), 100, 139, messages)
 
 

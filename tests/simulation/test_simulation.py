@@ -10,6 +10,11 @@ from simulated.world import Outcome, run_seed
 
 SEEDS = 2_000
 CHUNK = 100
+FAST_SEEDS = 200
+CHUNKS = [
+    pytest.param(first, marks=() if first < FAST_SEEDS else pytest.mark.many)
+    for first in range(0, SEEDS, CHUNK)
+]
 
 ONCE_FAILED: dict[str, tuple[int, str | None]] = {
     "ClickHouse's clock was set forward": (0, "clocks"),
@@ -26,7 +31,7 @@ ONCE_FAILED: dict[str, tuple[int, str | None]] = {
 """Seeds that found a fault of the protocol, which has been mended; most faults are breakages now, too."""
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+@pytest.mark.parametrize("first", CHUNKS)
 def test_seeds(first: int) -> None:
     outcomes = run_seeds(range(first, first + CHUNK))
     # Seeds in which nothing happens would prove nothing.

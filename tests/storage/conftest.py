@@ -15,6 +15,9 @@ from auditlog_storage.migrations import migrate
 from auditlog_storage.settings import StorageSettings
 from storage.event_log import Log
 
+SEND_SECONDS_MAX = 60
+"""As long may one piece of a request take, too: a busy engine lets a large insert wait."""
+
 
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
@@ -32,7 +35,8 @@ def unmade(clickhouse_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def connection(fresh_database: str) -> Iterator[Connection]:
-    with Connection(StorageSettings.load(url=fresh_database)) as connection:
+    settings = StorageSettings.load(url=fresh_database, connect_timeout_seconds=SEND_SECONDS_MAX)
+    with Connection(settings) as connection:
         yield connection
 
 
@@ -46,7 +50,8 @@ def log(connection: Connection, catalog: Catalog) -> Log:
 def shared_log(clickhouse_url: str, catalog: Catalog) -> Iterator[Log]:
     """One database for a whole module: its tests use accounts of their own."""
     url = urlunsplit(urlsplit(clickhouse_url)._replace(path=f"/shared_{uuid4().hex}"))
-    with Connection(StorageSettings.load(url=url)) as connection:
+    settings = StorageSettings.load(url=url, connect_timeout_seconds=SEND_SECONDS_MAX)
+    with Connection(settings) as connection:
         migrate(connection, catalog)
         yield Log(connection, catalog)
         connection.command(f"DROP DATABASE {connection.database}", in_database=False)

@@ -16,7 +16,7 @@ from auditlog_storage.filters import EventFilter, Item
 from auditlog_storage.reader import LogReader
 from storage.event_log import Log, engine_order
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 ACTIONS = ("license_created", "license_updated", "order_created", "customer_deleted")

@@ -15,7 +15,7 @@ from auditlog_api.access import ReadsLog
 from auditlog_api.backend import Backend, TheBackend
 from auditlog_api.forms import CONTENT_TYPES, CSV, FORMS, JSON, JSON_LINES, NDJSON, as_json, page_body
 from auditlog_api.models import REFUSED, Event, EventPage, answers
-from auditlog_api.parameters import EventQuery, EventsQuery, filter_of, page_address, path_item
+from auditlog_api.parameters import EventQuery, EventsQuery, PageQuery, filter_of, page_address, path_item
 from auditlog_schemas.errors import NotFound
 from auditlog_storage.filters import EventFilter, Item
 from auditlog_storage.reader import LogReader, Page
@@ -54,7 +54,7 @@ async def list_item_events(
     request: Request,
     reader: ReadsLog,
     backend: TheBackend,
-    query: Annotated[EventsQuery, Query()],
+    query: Annotated[PageQuery, Query()],
     entity_type: str,
     entity_id: str,
 ) -> Response:
@@ -95,7 +95,7 @@ async def _page(
     request: Request,
     reader: ReadsLog,
     backend: Backend,
-    query: EventsQuery,
+    query: PageQuery,
     filter: EventFilter,
     read: Callable[[LogReader], Page],
 ) -> Response:

@@ -21,7 +21,7 @@ from auditlog_api.models import (
     answers,
 )
 from auditlog_api.new_token import NAME_CHARACTERS_MAX, made_token
-from auditlog_api.parameters import NO_PARAMETERS
+from auditlog_api.parameters import ITEM_PATTERN, NO_PARAMETERS
 from auditlog_api.problem import Problem, bad_parameters
 from auditlog_api.viewer_tokens import VIEWER_SECONDS_MAX, item_of_key
 from auditlog_schemas.errors import BadFilter
@@ -55,7 +55,11 @@ class NewViewerToken(BaseModel):
 
     item: Annotated[
         str | None,
-        Field(max_length=600, description="TYPE/ID, for example license/lic_42; null is the whole log"),
+        Field(
+            max_length=600,
+            description="TYPE/ID, for example license/lic_42; null is the whole log",
+            json_schema_extra={"pattern": ITEM_PATTERN},
+        ),
     ] = None
     seconds: Annotated[int, Field(ge=1, le=VIEWER_SECONDS_MAX)] = VIEWER_SECONDS_MAX
 

@@ -31,7 +31,10 @@ from auditlog_local.clickhouse.errors import (
 )
 
 DEFAULT_USER = "default"
-_CONFIG = "<clickhouse><users_config>{users}</users_config></clickhouse>\n"
+_CONFIG = """<clickhouse><users_config>{users}</users_config>
+<storage_configuration><disks><default><keep_free_space_bytes>{keep_free_bytes}</keep_free_space_bytes>
+</default></disks></storage_configuration></clickhouse>
+"""
 _USERS = """<clickhouse>
 <profiles><default><implicit_select>0</implicit_select></default></profiles><quotas><default/></quotas>
 <roles><everything><grants><query>GRANT ALL ON *.* WITH GRANT OPTION</query></grants></everything>
@@ -70,10 +73,15 @@ class AccessStore:
 
     Changes are made by `create`, `drop` and `update`; `grants_changed` then says that the engine must be
     opened again to see them.
+
+    Args:
+        directory: where the users are kept.
+        keep_free_bytes: what the engine leaves free on its disk.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, keep_free_bytes: int) -> None:
         self._directory = directory
+        self._keep_free_bytes = keep_free_bytes
         self._lock = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
         self._users = self._load()
@@ -179,7 +187,10 @@ class AccessStore:
         granted = ", ".join(["everything", *(user.role for user in self._users.values() if user.role)])
         users_path = self._directory / "users.xml"
         _replace_file(users_path, _USERS.format(roles=roles, granted=granted))
-        _replace_file(self.config_path, _CONFIG.format(users=escape(str(users_path.resolve()))))
+        config = _CONFIG.format(
+            users=escape(str(users_path.resolve())), keep_free_bytes=self._keep_free_bytes
+        )
+        _replace_file(self.config_path, config)
         self._written_roles = roles
 
 

@@ -27,6 +27,7 @@ from auditlog_local.clickhouse.response import Response
 from auditlog_local.clickhouse.runner import Runner
 from auditlog_local.clickhouse.sessions import SessionRegistry
 from auditlog_local.clickhouse.statement import Shape, Statement, read_statement
+from auditlog_local.clickhouse.write_guard import WriteGuard
 
 _HEAD_BYTES = 1 << 20
 _STATEMENT_BYTES_MAX = 16 << 20
@@ -42,6 +43,7 @@ class QueryEndpoint:
         admission: Admission,
         pool: ThreadPoolExecutor,
         spool_dir: Path,
+        guard: WriteGuard,
     ) -> None:
         self._engine = engine
         self._access = access
@@ -49,7 +51,7 @@ class QueryEndpoint:
         self._pool = pool
         self._spool_dir = spool_dir
         self.sessions = SessionRegistry()
-        self._runner = Runner(engine, access, self.sessions)
+        self._runner = Runner(engine, access, self.sessions, guard)
         self._jobs: set[Job] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,16 +87,19 @@ class QueryEndpoint:
         reader, transport = await _pipe_reader(read_fd)
         self._jobs.add(job)
         running = loop.run_in_executor(self._pool, self._runner.run, job, body, write_fd)
-        watcher = loop.create_task(self._cancel_when_gone(job, receive, transport))
+        watcher = loop.create_task(self._cancel_when_gone(job, receive))
         try:
             await self._answer(job, reader, running, response)
         finally:
             watcher.cancel()
-            transport.close()
             if not running.done() and job.reads_only:
                 self._cancel(job)
+            # A pipe that nobody reads would be a write of the engine that fails, and those end the process.
+            while await reader.read(PIPE_BYTES):
+                pass
             while not running.done():
                 await asyncio.wait({running})
+            transport.close()
             with suppress(Exception):
                 running.exception()
             self._jobs.discard(job)
@@ -125,12 +130,11 @@ class QueryEndpoint:
         await asyncio.shield(running)
         await response.finish()
 
-    async def _cancel_when_gone(self, job: Job, receive: Receive, transport: asyncio.ReadTransport) -> None:
+    async def _cancel_when_gone(self, job: Job, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         # A statement that changes something runs to its end, as on a ClickHouse server.
         if job.reads_only:
-            transport.close()
             self._cancel(job)
 
     def _cancel(self, job: Job) -> None:

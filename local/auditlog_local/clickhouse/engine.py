@@ -9,6 +9,7 @@ engine must never be forked.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +21,18 @@ from chdb.state import connect
 from chdb.state.sqlitelike import Connection
 
 from auditlog_local.clickhouse.errors import SOCKET_TIMEOUT, EngineError
-from auditlog_local.clickhouse.tokens import quote_string
+from auditlog_local.clickhouse.tokens import quote_identifier, quote_string
 
 _REOPEN_WAIT_SECONDS = 30.0
+_FAILED_WRITES = """
+    SELECT value FROM system.events WHERE event = 'WriteBufferFromFileDescriptorWriteFailed'
+    SETTINGS max_threads = 1
+"""
+_BROKEN_PROJECTIONS = """
+    SELECT DISTINCT toJSONString((database, table, name, partition_id))
+    FROM system.projection_parts WHERE active AND is_broken
+    FORMAT TSVRaw
+"""
 
 
 class Kind(Enum):
@@ -75,6 +85,12 @@ class Engine:
         with self._control_lock:
             return bytes(self._control.query(sql, "TabSeparated").bytes()).decode().rstrip("\n")
 
+    def _told(self, sql: str) -> str:
+        try:
+            return self._scalar(sql)
+        except RuntimeError as error:
+            raise EngineError.from_engine(error) from error
+
     def connect(self) -> Connection:
         """A connection of its own; call it inside `statement` only."""
         return self._connect()
@@ -97,6 +113,35 @@ class Engine:
         with self._control_lock:
             told = self._control._conn.classify_query(sql.decode("utf-8", "replace"))
         return Classified(Kind(told["query_class"].name), int(told["statement_count"]))
+
+    def failed_writes(self) -> int:
+        """How many writes to files have failed since this process began, whatever the engine said of them.
+
+        Raises:
+            EngineError: the engine does not tell.
+        """
+        return int(self._told(_FAILED_WRITES) or 0)
+
+    def broken_projections(self) -> list[tuple[str, str, str, str]]:
+        """Database, table, projection and partition id of each damaged one, as of the last opening.
+
+        Raises:
+            EngineError: the engine does not tell.
+        """
+        lines = self._told(_BROKEN_PROJECTIONS).splitlines()
+        return [(*json.loads(line),) for line in lines]
+
+    def materialize_projection(self, database: str, table: str, projection: str, partition_id: str) -> None:
+        """Begin to make a projection again in the parts of a partition that lack it or have it damaged.
+
+        Raises:
+            EngineError: the engine refuses.
+        """
+        where = quote_identifier(database) + b"." + quote_identifier(table)
+        sql = b"ALTER TABLE %b MATERIALIZE PROJECTION %b IN PARTITION ID %b SETTINGS mutations_sync = 0" % (
+            where, quote_identifier(projection), quote_string(partition_id),
+        )  # fmt: skip
+        self._told(sql.decode())
 
     def kill(self, tag: str) -> None:
         """Ask the statements whose `log_comment` is ``tag`` to stop; they end with error 394 soon after."""

@@ -28,6 +28,9 @@ from auditlog_local.clickhouse.request import QueryRequest
 from auditlog_local.clickhouse.sessions import SessionRegistry
 from auditlog_local.clickhouse.statement import Shape, Statement
 from auditlog_local.clickhouse.tokens import tokens, unquote
+from auditlog_local.clickhouse.write_guard import WriteGuard
+
+_WRITE_METADATA = (b"CREATE", b"ALTER", b"RENAME", b"EXCHANGE")
 
 
 class Runner:
@@ -37,10 +40,18 @@ class Runner:
         engine: the open engine.
         access: its users.
         sessions: the HTTP sessions.
+        guard: looks after the engine's writes.
     """
 
-    def __init__(self, engine: Engine, access: AccessStore, sessions: SessionRegistry) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        access: AccessStore,
+        sessions: SessionRegistry,
+        guard: WriteGuard,
+    ) -> None:
         self._engine = engine
+        self._guard = guard
         self._access = access
         self._sessions = sessions
 
@@ -95,8 +106,11 @@ class Runner:
         except RuntimeError as error:
             raise EngineError.from_engine(error) from error
         finally:
-            job.ended.set()
-            os.close(output_fd)
+            try:
+                self._guard.look_at_end(job.reads_only)
+            finally:
+                job.ended.set()
+                os.close(output_fd)
 
     def _change_access(self, job: Job, change: Callable[[AccessStore], None]) -> Outcome:
         if job.request.read_only or job.request.settings.get("readonly", "0") != "0":
@@ -112,6 +126,8 @@ class Runner:
 
     def _run_on(self, connection: Connection, job: Job, body: Body, output_fd: int) -> Outcome:
         statement, request = job.statement, job.request
+        if statement.first_word in _WRITE_METADATA:
+            self._guard.require_space()
         match statement.shape:
             case Shape.SELECT:
                 sql = statement.with_output(f"/dev/fd/{output_fd}", request.default_format)

@@ -1,0 +1,67 @@
+"""The OpenAPI document: it is one, it is complete, and what it promises is kept under fire."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from api.api_routes import addresses
+from auditlog_api.app import create_app
+from kit.served_api import ServedApi
+from storage.event_log import Log
+
+pytestmark = pytest.mark.integration
+
+HERE = Path(__file__).parent
+
+
+def test_schemathesis_finds_no_server_error(api: ServedApi, log: Log) -> None:
+    log.store(*[log.event() for _ in range(5)])
+    config = str(HERE / "schemathesis.toml")
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run"]
+    done = subprocess.run(
+        [
+            *command,
+            f"{api.url}/openapi.json",
+            *("--header", f"Authorization: Bearer {api.token('acc_1', 'admin')}"),
+            # What is no search, time or address is refused, and a schema cannot say what is one.
+            *("--checks", "all", "--exclude-checks", "positive_data_acceptance"),
+            # A followed log has no end.
+            *("--exclude-path-regex", "/events/tail$"),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "7"),
+            *("--generation-database", "none", "--request-timeout", "30", "--no-color"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Operations:" in done.stdout
+
+
+def test_every_route_is_in_the_document(api: ServedApi) -> None:
+    document = api.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    described = {
+        f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods
+    }
+    app = create_app(api.backend.settings, api.connection, api.backend.catalog)
+    # Where a browser goes, and the document itself, are no part of the interface for programs.
+    pages = {"/openapi.json", "/sign-in", "/sign-out"}
+    assert described == {str(each) for each in addresses(app) if each.template not in pages}
+
+
+def test_every_error_is_described_as_a_problem(api: ServedApi) -> None:
+    document = api.get("/openapi.json").json()
+    assert document["components"]["schemas"]["ProblemDocument"]["properties"].keys() >= {"type", "status"}
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert "422" not in operation["responses"] or "problem" in str(operation["responses"]["422"])
+            errors = {code: each for code, each in operation["responses"].items() if code[0] not in "23"}
+            assert "default" in errors
+            for answer in errors.values():
+                assert list(answer["content"]) == ["application/problem+json"]

@@ -1,0 +1,102 @@
+"""What the API does with tokens, and what operators read, is in the audit log: through Kafka and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from auditlog_api import metrics
+from auditlog_api.own_events import OPERATORS_ACCOUNT, OwnEvents
+from auditlog_producers import Actor, Context
+from auditlog_schemas.catalog import Catalog
+from auditlog_storage.tokens import TokenTable
+from kit.pipeline import Pipeline
+from kit.served_api import ServedApi, serving
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def pipeline(kafka_bootstrap: str, fresh_database: str) -> Iterator[Pipeline]:
+    pipeline = Pipeline(kafka_bootstrap, fresh_database)
+    yield pipeline
+    pipeline.close()
+
+
+def wait_for(api: ServedApi, account: str, token: str, count: int) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 60
+    while True:
+        answer = api.get(f"/v1/accounts/{account}/events?group=Audit%20Log&sentences=true", token)
+        events: list[dict[str, Any]] = answer.json()["events"]
+        if len(events) >= count:
+            return events
+        assert time.monotonic() < deadline, events
+        time.sleep(0.2)
+
+
+def test_token_changes_and_operators_reads_are_events_of_the_account(
+    pipeline: Pipeline, kafka_bootstrap: str, fresh_database: str, catalog: Catalog
+) -> None:
+    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic)
+    with serving(fresh_database, catalog, own) as api, pipeline.running():
+        admin = api.token("acc_1", "admin", name="Console")
+        operator = api.token(scope="operator", name="Support")
+        headers = {"User-Agent": "tests/1" + "x" * 2_000, "X-Request-Id": "req-7"}
+        wanted = {"scope": "read", "name": "CI"}
+        made = api.ask("POST", "/v1/accounts/acc_1/tokens", admin, headers, json=wanted)
+        path = f"/v1/accounts/acc_1/tokens/{made.json()['token_id']}"
+        for _ in range(2):
+            assert api.ask("DELETE", path, admin).status_code == 200
+        for _ in range(3):
+            assert api.get("/v1/accounts/acc_1/histogram", operator).status_code == 200
+        found = wait_for(api, "acc_1", admin, 3)
+        own.close()
+    actions = ["audit_log_read", "audit_token_revoked", "audit_token_created"]
+    assert [event["action"] for event in found] == actions
+    read, revoked, created = found
+    assert created["sentence"] == "Console created audit log token CI with scope read"
+    assert revoked["sentence"] == "Console revoked audit log token CI"
+    assert read["sentence"] == "Support read audit log acc_1 as an operator"
+    assert created["entity"]["id"] == made.json()["token_id"]
+    assert created["actor"]["type"] == "api_key"
+    assert created["context"]["request_id"] == "req-7"
+    assert created["context"]["ip"] == "127.0.0.1"
+    assert made.json()["token"] not in str(found)
+    assert created["source"]["service"] == "auditlog-api"
+
+
+def test_operators_tokens_are_recorded_in_a_log_of_their_own(
+    pipeline: Pipeline, kafka_bootstrap: str, fresh_database: str, catalog: Catalog
+) -> None:
+    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic)
+    with serving(fresh_database, catalog) as api, pipeline.running():
+        api.token(scope="operator", name="Support")
+        [token] = TokenTable(api.connection).tokens("")
+        own.token_created(token, Actor(type="system", id="ada@host"), Context())
+        own.close()
+        [event] = wait_for(api, OPERATORS_ACCOUNT, api.token(OPERATORS_ACCOUNT), 1)
+    assert event["metadata"]["scope"] == "operator"
+
+
+def test_without_kafka_nothing_is_published_and_nothing_fails(database_url: str, catalog: Catalog) -> None:
+    with serving(database_url, catalog, OwnEvents(None, catalog)) as api:
+        admin = api.token("acc_1", "admin")
+        assert api.ask("POST", "/v1/accounts/acc_1/tokens", admin, json={"scope": "read"}).status_code == 201
+
+
+def test_an_event_that_kafka_does_not_take_is_counted_and_delays_nobody(
+    database_url: str, catalog: Catalog
+) -> None:
+    before = metrics.OWN_EVENTS.labels("failed")._value.get()
+    own = OwnEvents("127.0.0.1:1", catalog)
+    with serving(database_url, catalog, own) as api:
+        admin = api.token("acc_1", "admin")
+        began = time.monotonic()
+        made = api.ask("POST", "/v1/accounts/acc_1/tokens", admin, json={"scope": "read"})
+        assert time.monotonic() - began < 5
+        assert made.status_code == 201
+        own.close(0.1)
+    assert metrics.OWN_EVENTS.labels("failed")._value.get() == before + 1
