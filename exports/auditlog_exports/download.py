@@ -48,8 +48,7 @@ def one_file(jobs: Jobs, job: Job) -> Iterator[bytes]:
     Raises:
         NotWhole: a part is not what its record says; it came too late for those who have read on.
     """
-    manifest = jobs.store.read(Place(job.account_id, job.job_id) / MANIFEST)
-    parts = [Part.from_json(record) for record in manifest["parts"]]
+    parts = _parts(jobs, job)
     if job.shape.format == "parquet" and len(parts) > 1:
         return parquet_bytes(job.shape.compression, _row_groups(jobs, job, parts))
     return _joined(jobs, job, parts)
@@ -60,11 +59,17 @@ def file_name(job: Job, part: Part | None = None) -> str:
     return f"{job.job_id}-{part.file}" if part else f"{job.job_id}{job.shape.suffix}"
 
 
-def one_file_size(job: Job, parts: list[Part]) -> int | None:
+def one_file_size(jobs: Jobs, job: Job) -> int | None:
     """Return the size of `one_file`; None when it is not known before."""
+    parts = _parts(jobs, job)
     if job.shape.format == "parquet" and len(parts) > 1:
         return None
     return sum(part.bytes for part in parts) - sum(part.head_bytes for part in parts[1:])
+
+
+def _parts(jobs: Jobs, job: Job) -> list[Part]:
+    manifest = jobs.store.read(Place(job.account_id, job.job_id) / MANIFEST)
+    return [Part.from_json(record) for record in manifest["parts"]]
 
 
 def _joined(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[bytes]:

@@ -14,8 +14,9 @@ from auditlog_storage.settings import StorageSettings
 
 
 def context() -> ForkServerContext:
+    # The tests themselves are not on the path of the process that is forked.
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["exports.killed_worker"])
+    made.set_forkserver_preload(["auditlog_exports.worker", "pyarrow.parquet"])
     return made
 
 

@@ -47,7 +47,7 @@ def test_one_file_holds_all_parts_and_verifies(lab: Lab, shape: tuple[str, str])
     lab.add(events)
     job = done(lab, *shape)
     whole = b"".join(one_file(lab.jobs, job))
-    size = one_file_size(job, lab.jobs.parts(lab.account, job.job_id))
+    size = one_file_size(lab.jobs, job)
     assert size == (None if shape[0] == "parquet" else len(whole))
     assert ids_of(whole, *shape) == [str(event.event_id) for event in events_in_order(lab, job)]
     found = verify(lab.folder(job))
