@@ -104,7 +104,7 @@ class OwnEvents:
 
     def export(self, action: ExportAction, job: Job, actor: Actor, context: Context) -> None:
         """Record what somebody did with an export."""
-        metadata = {"format": job.shape.format}
+        metadata: dict[str, str] = {"format": job.shape.format}
         if filter_json(job.filter):
             metadata["filter"] = json.dumps(filter_json(job.filter), ensure_ascii=False)[:METADATA_CHARACTERS]
         entity = Entity(type="audit_export", id=job.job_id)

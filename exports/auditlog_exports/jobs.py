@@ -179,7 +179,7 @@ class Jobs:
             return Status(job, "cancelling", progress, None)
         return Status(job, "running" if found else "queued", progress, None)
 
-    def list(self, account_id: str) -> list[Status]:
+    def of_account(self, account_id: str) -> list[Status]:
         """Return the account's jobs, the newest first."""
         check_account(account_id)
         found = []

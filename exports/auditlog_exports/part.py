@@ -83,7 +83,7 @@ class PartInMaking:
     number: int
     shape: Shape
     rows: int = 0
-    bytes: int = 0
+    size: int = 0
     actions: Counter[str] = field(default_factory=Counter)
     first: Position | None = None
     last: Position | None = None
@@ -94,7 +94,7 @@ class PartInMaking:
         for chunk in file_bytes(self.shape, self._counted(batches)):
             if chunk:
                 self._hash.update(chunk)
-                self.bytes += len(chunk)
+                self.size += len(chunk)
                 yield chunk
 
     def part(self) -> Part:
@@ -103,7 +103,7 @@ class PartInMaking:
             self.number,
             self.shape.file_name(self.number),
             self.rows,
-            self.bytes,
+            self.size,
             self._hash.hexdigest(),
             len(head_of(self.shape)),
             self.first,
@@ -114,7 +114,8 @@ class PartInMaking:
     def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self.rows += batch.num_rows
-            for found in pc.value_counts(batch.column("key_action")).to_pylist():
+            counts: Any = pc.value_counts(batch.column("key_action"))
+            for found in counts.to_pylist():
                 self.actions[found["values"]] += found["counts"]
             self.first = self.first or position_of(batch, 0)
             self.last = position_of(batch, batch.num_rows - 1)

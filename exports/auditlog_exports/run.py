@@ -11,8 +11,8 @@ from typing import Final
 
 import pyarrow as pa
 
+from auditlog_exports import columns
 from auditlog_exports.ahead import reading_ahead
-from auditlog_exports.columns import SETTINGS, selected
 from auditlog_exports.cut import Cutter, Limits, line_sizes, row_sizes
 from auditlog_exports.errors import Stopped, StoreUnavailable
 from auditlog_exports.job import Job
@@ -154,10 +154,10 @@ class JobRun:
             job.account_id,
             job.filter,
             job.snapshot,
-            selected(job.shape),
+            columns.selected(job.shape),
             after=self._parts[-1].last if self._parts else None,
             block_rows_max=self._jobs.settings.block_rows_max,
-            settings=SETTINGS,
+            settings=columns.SETTINGS,
         )
         with stream as batches, reading_ahead(batches) as read:
             cutter = Cutter(read, sizes)
@@ -224,7 +224,7 @@ class JobRun:
 
     def _tell_now_and_then(self, making: PartInMaking) -> None:
         if time.monotonic() - self._told > PROGRESS_SECONDS:
-            self._tell(making.rows, making.bytes)
+            self._tell(making.rows, making.size)
 
     def _tell(self, more_rows: int, more_bytes: int) -> None:
         """Write down how far the job is; whether that works does not matter."""

@@ -183,7 +183,8 @@ def _opened(path: Path, shape: Shape) -> IO[bytes]:
     if shape.compression == "gzip":
         return gzip.open(path)  # type: ignore[return-value]
     if shape.compression == "zstd":
-        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))  # type: ignore[arg-type]
+        raw: Any = pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd")
+        return io.BufferedReader(raw)
     return path.open("rb")
 
 

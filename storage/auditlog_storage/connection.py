@@ -93,7 +93,7 @@ class Connection:
         # Otherwise a query whose reader has gone runs on.
         settings = {"cancel_http_readonly_queries_on_client_close": 1, **_ARROW_SETTINGS, **settings}
         with self._translated() as client:
-            answer = client.raw_stream(
+            answer: Any = client.raw_stream(
                 sql, parameters=dict(parameters), settings=dict(settings), fmt="ArrowStream"
             )
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import threading
 import time
@@ -171,7 +172,7 @@ def content(path: Path) -> bytes:
     if path.suffix == ".gz":
         return gzip.decompress(data)
     if path.suffix == ".zst":
-        return bytes(pa.input_stream(pa.BufferReader(data), compression="zstd").read()) if data else b""
+        return bytes(pa.input_stream(io.BytesIO(data), compression="zstd").read()) if data else b""
     return data
 
 

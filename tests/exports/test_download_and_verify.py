@@ -61,12 +61,12 @@ def events_in_order(lab: Lab, job: Job) -> list[Any]:
 
 def ids_of(whole: bytes, format: str, compression: str) -> list[str]:
     if format == "parquet":
-        found: list[str] = pq.read_table(pa.BufferReader(whole)).column("event_id").to_pylist()
-        return found
+        found: Any = pq.read_table(pa.BufferReader(whole)).column("event_id").to_pylist()
+        return list(found)
     if compression == "gzip":
         whole = gzip.decompress(whole)
     elif compression == "zstd":
-        whole = bytes(pa.input_stream(pa.BufferReader(whole), compression="zstd").read())
+        whole = bytes(pa.input_stream(io.BytesIO(whole), compression="zstd").read())
     if format == "csv":
         return [row["event_id"] for row in csv.DictReader(io.StringIO(whole.decode(), newline=""))]
     return [json.loads(line)["event_id"] for line in whole.decode().split("\n") if line]

@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from auditlog_exports import run
+from auditlog_exports import columns
 from auditlog_exports.job import Job, Shape
 from auditlog_exports.lease import Lease
 from auditlog_exports.part import Part
@@ -47,6 +48,10 @@ def again(lab: Lab, job: Job, directory: Path) -> Lab:
     other.store.create(place.open_mark, {"account_id": job.account_id, "job_id": job.job_id, "at": ""})
     other.store.create(place / "job.json", job.to_json())
     return other
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
 
 
 def until(holds: Callable[[], object], seconds: float = 30) -> None:
@@ -87,7 +92,7 @@ def test_killed_workers_leave_the_same_bytes(lab: Lab, tmp_path_factory: pytest.
         chance = random.Random(seed)
         folder, parts_before = other.folder(jobs[shape]), chance.randrange(20)
         begun = "leases/*.json" if not parts_before else f"records/{parts_before:05d}.json"
-        until(lambda folder=folder, begun=begun: list(folder.glob(begun)))
+        until(partial(_glob, folder, begun))
         time.sleep(chance.uniform(0, took / 20))
         process.kill()
         process.join()
@@ -206,14 +211,14 @@ def test_an_error_after_the_first_bytes_fails_the_part_alone(
     job = lab.create("csv")
     lab.finish(job)
     other = again(lab, job, tmp_path / "other")
-    selected, asked = run.selected, []
+    selected, asked = columns.selected, []
 
     def broken_once(shape: Shape) -> str:
         asked.append(shape)
         columns = selected(shape)
         return f"{columns}, throwIf(kafka_offset = 19000) AS broken" if len(asked) == 1 else columns
 
-    monkeypatch.setattr(run, "selected", broken_once)
+    monkeypatch.setattr(columns, "selected", broken_once)
     other.finish(job)
     assert len(asked) == 2
     assert result(other.folder(job)) == result(lab.folder(job))
@@ -303,7 +308,7 @@ def _leave_part(lab: Lab, job: Job, number: int, line: bytes) -> None:
 
     event = json.loads(line)
     place = {"occurred_at": event["occurred_at"], "event_id": event["event_id"]}
-    record = {
+    record: dict[str, Any] = {
         "part": number,
         "file": job.shape.file_name(number),
         "rows": 1,

@@ -202,7 +202,7 @@ def test_an_account_may_have_so_many(lab: Lab) -> None:
         lab.create()
     with pytest.raises(TooManyExports):
         lab.create()
-    assert len(lab.jobs.list(lab.account)) == lab.settings.account_open_max
+    assert len(lab.jobs.of_account(lab.account)) == lab.settings.account_open_max
 
 
 def test_what_has_expired_is_deleted_and_what_runs_is_not(lab: Lab) -> None:

@@ -101,7 +101,7 @@ async def create_export(
 )
 async def list_exports(reader: Exports, backend: TheBackend) -> Response:
     """List the account's exports, the newest first."""
-    found = await _with_jobs(backend, reader.account_id, lambda jobs: jobs.list(reader.account_id))
+    found = await _with_jobs(backend, reader.account_id, lambda jobs: jobs.of_account(reader.account_id))
     return _json({"exports": [status_json(status) for status in found]})
 
 

@@ -13,6 +13,7 @@ from auditlog_cli.terminal import say, write, write_json
 from auditlog_schemas.errors import AuditError, BadFilter
 
 if TYPE_CHECKING:
+    from auditlog_api.own_events import ExportAction
     from auditlog_exports.jobs import Status
     from auditlog_storage.filters import EventFilter
 
@@ -101,7 +102,7 @@ def list_jobs(account: Account, as_json: AsJson = False, data_dir: DataDir = DEF
     from auditlog_cli.export_jobs import status_json, the_jobs
 
     with the_jobs(data_dir) as jobs:
-        found = jobs.list(account)
+        found = jobs.of_account(account)
     if as_json:
         for each in found:
             write_json(status_json(each))
@@ -204,7 +205,7 @@ def _filter(
     )
 
 
-def _record(name: str, status: Status, data_dir: Path) -> None:
+def _record(name: ExportAction, status: Status, data_dir: Path) -> None:
     """Record in the account's log what was done with an export."""
     from auditlog_cli.api_process import own_events
     from auditlog_cli.own_name import user_and_host
