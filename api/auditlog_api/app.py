@@ -18,7 +18,9 @@ from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.routes import router as pages_router
 from auditlog_api.problem import install_problems
 from auditlog_api.routes import actions, events, health, summaries, tail, tokens
+from auditlog_api.routes import exports as export_routes
 from auditlog_api.settings import ApiSettings
+from auditlog_exports.jobs import Jobs
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 
@@ -31,6 +33,7 @@ def create_app(
     catalog: Catalog,
     own_events: OwnEvents | None = None,
     kafka: KafkaProbe | None = None,
+    exports: Jobs | None = None,
 ) -> FastAPI:
     """Return the application; it asks nobody before its first request.
 
@@ -40,8 +43,9 @@ def create_app(
         catalog: of the actions.
         own_events: publishes audit events of the API's own; None publishes none. Closed by the caller.
         kafka: asks Kafka how far its log has been stored; None when nobody here can.
+        exports: the jobs of bulk export; without them their routes answer 501.
     """
-    backend = Backend(settings, connection, catalog, own_events or OwnEvents(None, catalog), kafka)
+    backend = Backend(settings, connection, catalog, own_events or OwnEvents(None, catalog), kafka, exports)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -68,6 +72,7 @@ def create_app(
         summaries.router,
         actions.router,
         tokens.router,
+        export_routes.router,
         health.router,
     ):
         app.include_router(router)

@@ -19,6 +19,7 @@ from auditlog_api.queries import Queries
 from auditlog_api.settings import ApiSettings
 from auditlog_api.tail import Tails
 from auditlog_api.viewer_tokens import ViewerKeys
+from auditlog_exports.jobs import Jobs
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.reader import LogReader
@@ -39,6 +40,7 @@ class Backend:
         catalog: renders sentences and lists actions.
         own_events: publishes audit events of the API's own.
         kafka: asks Kafka how far its log has been stored; None when nobody here can.
+        exports: the jobs of bulk export; None when there are none here.
 
     Attributes:
         log: reads events; call it through `read`.
@@ -55,11 +57,13 @@ class Backend:
         catalog: Catalog,
         own_events: OwnEvents,
         kafka: KafkaProbe | None = None,
+        exports: Jobs | None = None,
     ) -> None:
         self.settings = settings
         self.connection = connection
         self.catalog = catalog
         self.own_events = own_events
+        self.exports = exports
         self.log = LogReader(connection)
         self.log_tail = LogTail(connection)
         self.tails = Tails(settings)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from auditlog_api.own_events import OwnEvents
     from auditlog_api.settings import ApiSettings
     from auditlog_consumer.settings import ConsumerSettings
+    from auditlog_exports.jobs import Jobs
     from auditlog_storage.connection import Connection
 
 SPARE_CONNECTIONS: Final = 4
@@ -42,7 +43,8 @@ def api_app(settings: ApiSettings, data_dir: Path) -> Iterator[FastAPI]:
     events, _ = own_events(data_dir)
     with Connection(storage) as connection:
         try:
-            yield create_app(settings, connection, catalog, events, _kafka_probe(data_dir, connection))
+            probe = _kafka_probe(data_dir, connection)
+            yield create_app(settings, connection, catalog, events, probe, _jobs(data_dir, connection))
         finally:
             events.close()
 
@@ -64,6 +66,15 @@ def own_events(data_dir: Path, service: str = "auditlog-api") -> tuple[OwnEvents
         service=service,
     )
     return events, ""
+
+
+def _jobs(data_dir: Path, connection: Connection) -> Jobs:
+    from auditlog_cli.export_jobs import export_settings
+    from auditlog_exports.jobs import Jobs
+    from auditlog_exports.object_store import ObjectStore
+
+    settings = export_settings(data_dir)
+    return Jobs(settings, ObjectStore(settings.url), connection)
 
 
 def _kafka(data_dir: Path) -> ConsumerSettings | None:

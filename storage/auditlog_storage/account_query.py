@@ -63,9 +63,25 @@ class AccountQuery:
             conditions: further ones, with their parameters in `values`.
             values: values of the parameters in `columns`, `order` and `conditions`.
         """
-        check_account(account_id)
-        wanted, parameters = filter.conditions()
-        where = "\n  AND ".join([*_OF_ACCOUNT, *wanted, *conditions])
-        sql = "\n".join(("SELECT", columns, "FROM audit_events", "WHERE", where, order))
-        every = {**parameters, "account_id": account_id, **values}
-        return self._connection.query_rows(sql, every, self._settings)
+        sql, parameters = account_statement(account_id, filter, columns, order, conditions, values)
+        return self._connection.query_rows(sql, parameters, self._settings)
+
+
+def account_statement(
+    account_id: str,
+    filter: EventFilter,
+    columns: str,
+    order: str = "",
+    conditions: Sequence[str] = (),
+    values: Mapping[str, object] = _NOTHING,
+) -> tuple[str, dict[str, object]]:
+    """Return the SELECT of `AccountQuery.rows`, whose arguments these are, and the values of its parameters.
+
+    Raises:
+        BadFilter: this can be no account's id.
+    """
+    check_account(account_id)
+    wanted, parameters = filter.conditions()
+    where = "\n  AND ".join([*_OF_ACCOUNT, *wanted, *conditions])
+    sql = "\n".join(("SELECT", columns, "FROM audit_events", "WHERE", where, order))
+    return sql, {**parameters, "account_id": account_id, **values}
