@@ -85,20 +85,7 @@ TEXTS = ("lic_1", "lic_1*", "x%y", "x_y", "*/b", '"x\\\\y"', '"Ä 1"', "*")
 ITEMS = ("license", "license/lic_1", "*/lic_*", "order/a/b", 'customer/"Ä 1"', "l*", "license/*1")
 ADDRESSES = ("10.0.0.1", "10.0.0.0/8", "0.0.0.0/0", "::/0", "2001:db8::/32", "2001:db8::1", "10.*", "*")
 TIMES = ("today", "yesterday", "1h", "now-1d", ">=1h", "<2026-03-01", "..today", "2026-03-01T12:00..", ">now")
-WORDS = (
-    "lic_1",
-    "lic",
-    "1",
-    '"pro seat"',
-    "PRO",
-    "ärzte",
-    "li*",
-    '"b"',
-    "a,b",
-    '"x_y"',
-    "seat",
-    '"lic_1 lic"',
-)
+WORDS = ("lic_1", "lic", "1", '"pro seat"', "PRO", "ärzte", "li*", '"b"', "a,b", '"lic_1 lic"', "seat")
 FIELDS = {
     "action": BARE,
     "group": ("Licenses", "licen*", "orders", "*", "none"),
@@ -120,9 +107,7 @@ FIELD_TERMS = st.sampled_from(sorted(FIELDS)).flatmap(
         lambda values: f"{name}:{','.join(values)}"
     )
 )
-TERMS = st.builds(
-    lambda sign, term: sign + term, st.sampled_from(("", "-")), FIELD_TERMS | st.sampled_from(WORDS)
-)
+TERMS = st.builds("{}{}".format, st.sampled_from(("", "-")), FIELD_TERMS | st.sampled_from(WORDS))
 SEARCHES = st.lists(TERMS, max_size=2).map(" ".join)
 
 
@@ -155,9 +140,9 @@ def test_the_sql_finds_what_a_plain_reading_finds(
 HOSTILE = (
     "it's",
     'say "x"',
-    "back\\slash",
+    "b\\s",
     "\\N",
-    "nul\0a",
+    "n\0a",
     "a\r\nb",
     "%a_",
     "'); DROP--a",
