@@ -34,7 +34,7 @@ class KafkaState:
 
 
 AskKafka: TypeAlias = Callable[[], KafkaState]
-"""Asks Kafka; raises AuditError when it does not answer. Given by whoever may know Kafka: not by this part."""
+"""Asks Kafka; raises AuditError when it does not answer. Given by a part that may know Kafka."""
 
 
 @dataclass(frozen=True, slots=True)
