@@ -17,6 +17,7 @@ from auditlog_storage.connection import Connection
 from auditlog_storage.snapshot import Snapshot
 
 _PARTITIONS_A_QUERY: Final = 100
+_NOTHING: Final[Mapping[str, int | str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class LedgerEnds:
     Its methods raise what `Connection` raises.
     """
 
-    def __init__(self, connection: Connection, settings: Mapping[str, int | str]) -> None:
+    def __init__(self, connection: Connection, settings: Mapping[str, int | str] = _NOTHING) -> None:
         self._connection = connection
         self._settings = settings
 
@@ -81,7 +82,12 @@ class LedgerEnds:
             queries.append(_LAST_RANGE.format(number=number))
             values |= {f"topic_{number}": topic_id, f"partition_{number}": partition}
         rows = self._connection.query_rows("\nUNION ALL\n".join(queries), values, self._settings)
-        return (LedgerEnd(*row) for row in rows)
+        ends: dict[tuple[UUID, int], LedgerEnd] = {}
+        for end in (LedgerEnd(*row) for row in rows):
+            key = end.topic_id, end.kafka_partition
+            if key not in ends or end.next_offset > ends[key].next_offset:
+                ends[key] = end
+        return ends.values()
 
 
 def snapshot_of(ends: Iterable[LedgerEnd]) -> Snapshot:
@@ -101,7 +107,8 @@ def snapshot_of(ends: Iterable[LedgerEnd]) -> Snapshot:
     )
 
 
-# Without FINAL, which would read and merge everything: of two rows with one start the longer one holds.
+# Without FINAL, which would read and merge much more. Of two rows with one start the longer one holds, but
+# an order by that as well would not be the key's any more: it reads a whole partition.
 _LAST_TOPIC: Final = """
     SELECT topic_id, kafka_partition FROM audit_ranges
     {}
@@ -113,7 +120,7 @@ _LAST_RANGE: Final = """
     SELECT * FROM (
         SELECT topic, topic_id, kafka_partition, first_offset, last_offset + 1, recorded_at FROM audit_ranges
         WHERE topic_id = {{topic_{number}:UUID}} AND kafka_partition = {{partition_{number}:Int32}}
-        ORDER BY first_offset DESC, last_offset DESC
-        LIMIT 1
+        ORDER BY first_offset DESC
+        LIMIT 2
     )
 """
