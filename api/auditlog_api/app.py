@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from auditlog_api import metrics, session
 from auditlog_api.backend import Backend
 from auditlog_api.edge import Edge
-from auditlog_api.health import KafkaProbe
+from auditlog_api.health import AskKafka
 from auditlog_api.openapi import install_openapi
 from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.routes import router as pages_router
@@ -32,7 +32,7 @@ def create_app(
     connection: Connection,
     catalog: Catalog,
     own_events: OwnEvents | None = None,
-    kafka: KafkaProbe | None = None,
+    kafka: AskKafka | None = None,
     exports: Jobs | None = None,
 ) -> FastAPI:
     """Return the application; it asks nobody before its first request.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from auditlog_api.access import Access, Reader
-from auditlog_api.health import Health, KafkaProbe
+from auditlog_api.health import AskKafka, Health
 from auditlog_api.known_tokens import KnownTokens
 from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.completeness import CompletenessOfLog
@@ -56,7 +56,7 @@ class Backend:
         connection: Connection,
         catalog: Catalog,
         own_events: OwnEvents,
-        kafka: KafkaProbe | None = None,
+        kafka: AskKafka | None = None,
         exports: Jobs | None = None,
     ) -> None:
         self.settings = settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ from auditlog_schemas.errors import BrokerUnavailable
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from auditlog_api.health import KafkaProbe
+    from auditlog_api.health import AskKafka
     from auditlog_api.own_events import OwnEvents
     from auditlog_api.settings import ApiSettings
     from auditlog_consumer.settings import ConsumerSettings
@@ -84,13 +84,10 @@ def _kafka(data_dir: Path) -> ConsumerSettings | None:
         return None
 
 
-def _kafka_probe(data_dir: Path, connection: Connection) -> KafkaProbe | None:
+def _kafka_probe(data_dir: Path, connection: Connection) -> AskKafka | None:
     settings = _kafka(data_dir)
     if settings is None:
         return None
-    from auditlog_consumer.lag import lag
+    from auditlog_cli.kafka_probe import KafkaProbe
 
-    def probe() -> Mapping[str, int]:
-        return {"lag_offsets": sum(partition.lag for partition in lag(settings, connection))}
-
-    return probe
+    return KafkaProbe(settings, connection)

@@ -13,7 +13,7 @@ import httpx
 
 from auditlog_api.app import create_app
 from auditlog_api.backend import Backend
-from auditlog_api.health import KafkaProbe
+from auditlog_api.health import AskKafka
 from auditlog_api.new_token import made_token
 from auditlog_api.own_events import OwnEvents
 from auditlog_api.problem import Problem
@@ -96,7 +96,7 @@ def serving(
     clickhouse_url: str,
     catalog: Catalog | None = None,
     own_events: OwnEvents | None = None,
-    kafka: KafkaProbe | None = None,
+    kafka: AskKafka | None = None,
     exports: Jobs | None = None,
     **settings: Any,
 ) -> Iterator[ServedApi]:
