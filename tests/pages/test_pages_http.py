@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
+from auditlog_api.health import KafkaState
 from auditlog_schemas.inert import UNSAFE
 from auditlog_storage.filters import Item
 from kit.pages_stage import ACCOUNT, EMPTY, HOSTILE, Stage
@@ -230,7 +231,7 @@ def _once_it_is_known(api: ServedApi, text: str) -> str:
 
 def test_a_lagging_log_says_so(stage: Stage) -> None:
     url = stage.api.connection.settings.url.get_secret_value()
-    with serving(url, kafka=lambda: {"lag_offsets": 5}) as api:
+    with serving(url, kafka=lambda: KafkaState(5, None)) as api:
         html = _once_it_is_known(api, "Lagging.")
     assert "<strong>Lagging.</strong> 5 newer events will be here soon." in html
 
@@ -238,7 +239,7 @@ def test_a_lagging_log_says_so(stage: Stage) -> None:
 def test_a_log_that_is_caught_up_is_complete_up_to_now(stage: Stage) -> None:
     url = stage.api.connection.settings.url.get_secret_value()
     began = datetime.now(UTC).replace(microsecond=0)
-    with serving(url, kafka=lambda: {"lag_offsets": 0}) as api:
+    with serving(url, kafka=lambda: KafkaState(0, datetime.now(UTC))) as api:
         html = _once_it_is_known(api, "Complete up to")
     [shown] = re.findall(r'Complete up to <time datetime="([^"]+)"', html)
     assert began <= datetime.fromisoformat(shown) <= datetime.now(UTC)
