@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from auditlog_storage.connection import Connection
 from auditlog_storage.filters import EventFilter, check_account
+from auditlog_storage.ledger_ends import LedgerEnd, LedgerEnds
 from auditlog_storage.table import quoted
 from auditlog_storage.tables import bucket_of
 
@@ -28,10 +29,15 @@ class AccountQuery:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._ends = LedgerEnds(connection)
         self._settings: dict[str, int | str] = {
             "optimize_read_in_order": 1,
             "max_execution_time": connection.settings.read_seconds_max,
         }
+
+    def ledger_ends(self) -> list[LedgerEnd]:
+        """Return where the ledger ends, for all accounts."""
+        return self._ends.read()
 
     def catalog(self, column: str) -> list[tuple[str, str]]:
         """Return every action with one of the columns of `audit_actions`."""
