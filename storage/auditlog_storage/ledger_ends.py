@@ -7,17 +7,17 @@ every query here reads the last granule of such a piece in each part, and no mor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from auditlog_storage.connection import Connection
 from auditlog_storage.snapshot import Snapshot
 
 _PARTITIONS_A_QUERY: Final = 100
-_NOTHING: Final[Mapping[str, int | str]] = {}
+
+Read = Callable[[str, Mapping[str, object]], list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class LedgerEnd:
 class LedgerEnds:
     """Reads the ends of all topics and partitions; safe to share between threads.
 
-    Its methods raise what `Connection` raises.
+    Args:
+        read: runs a SELECT with parameters, and returns its rows, as `Connection.query_rows` does.
     """
 
-    def __init__(self, connection: Connection, settings: Mapping[str, int | str] = _NOTHING) -> None:
-        self._connection = connection
-        self._settings = settings
+    def __init__(self, read: Read) -> None:
+        self._read = read
 
     def read(self) -> list[LedgerEnd]:
         """Return the end of every partition that has a range."""
@@ -70,7 +70,7 @@ class LedgerEnds:
         while True:
             values = {"before": found[-1][0]} if found else {}
             sql = _LAST_TOPIC.format("WHERE topic_id < {before:UUID}" if found else "")
-            rows = self._connection.query_rows(sql, values, self._settings)
+            rows = self._read(sql, values)
             if not rows:
                 return found
             found.append(rows[0])
@@ -81,7 +81,7 @@ class LedgerEnds:
         for number, (topic_id, partition) in enumerate(partitions):
             queries.append(_LAST_RANGE.format(number=number))
             values |= {f"topic_{number}": topic_id, f"partition_{number}": partition}
-        rows = self._connection.query_rows("\nUNION ALL\n".join(queries), values, self._settings)
+        rows = self._read("\nUNION ALL\n".join(queries), values)
         ends: dict[tuple[UUID, int], LedgerEnd] = {}
         for end in (LedgerEnd(*row) for row in rows):
             key = end.topic_id, end.kafka_partition

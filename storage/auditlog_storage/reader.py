@@ -10,7 +10,7 @@ from uuid import UUID
 from auditlog_schemas.errors import BadFilter, NotFound
 from auditlog_schemas.record import micros_of
 from auditlog_storage.account_query import AccountQuery
-from auditlog_storage.connection import Connection
+from auditlog_storage.connection import Connection, Settings
 from auditlog_storage.cursor import Cursor, Position, decode_cursor, encode_cursor
 from auditlog_storage.facets import Facet, read_facet
 from auditlog_storage.filters import EventFilter, Item, moment
@@ -33,6 +33,9 @@ _NEWER: Final = (
     f"occurred_at >= {moment('position_time')}",
     f"(occurred_at, event_id) > ({moment('position_time')}, {{position_id:UUID}})",
 )
+# Buffered reading goes far ahead in every part at once, for rows that the page does not need.
+_FEW_ROWS: Final[Settings] = {"read_in_order_use_buffering": 0, "max_block_size": 1_024}
+
 _NEWEST_FIRST: Final = "ORDER BY occurred_at DESC, event_id DESC LIMIT {rows:UInt32}"
 _OLDEST_FIRST: Final = "ORDER BY occurred_at ASC, event_id ASC LIMIT {rows:UInt32}"
 
@@ -61,8 +64,8 @@ class LogReader:
     batch that is being stored shows in full or not at all, and what is stored later shows on no later page.
     Single events, histograms and facets show whatever is stored.
 
-    Every method raises BadFilter for an empty account or a wrong argument, and what `Connection` raises:
-    StorageUnavailable also when a query takes longer than `read_seconds_max`.
+    Every method raises BadFilter for an empty account or a wrong argument, QueryLimitReached for a question
+    that needs more time, rows, bytes or memory than the settings allow, and what `Connection` raises.
     """
 
     def __init__(self, connection: Connection, snapshot_seconds: float = 0.0) -> None:
@@ -199,7 +202,7 @@ class _Beside:
             values |= {"position_time": position.occurred_at_micros, "position_id": position.event_id}
         order = _OLDEST_FIRST if self.newer else _NEWEST_FIRST
         values["rows"] = rows
-        return self.query.rows(self.account_id, self.filter, SELECTED, order, conditions, values)
+        return self.query.rows(self.account_id, self.filter, SELECTED, order, conditions, values, _FEW_ROWS)
 
 
 def _position(stored: StoredEvent) -> Position:
