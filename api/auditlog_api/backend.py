@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
 
@@ -28,7 +28,7 @@ from auditlog_storage.tokens import TokenTable
 
 T = TypeVar("T")
 
-TOKEN_THREADS: int = 2
+TOKEN_THREADS: Final = 2
 
 
 class Backend:
@@ -64,7 +64,7 @@ class Backend:
         self.catalog = catalog
         self.own_events = own_events
         self.exports = exports
-        self.log = LogReader(connection)
+        self.log = LogReader(connection, settings.snapshot_seconds)
         self.log_tail = LogTail(connection)
         self.tails = Tails(settings)
         self.tokens = TokenTable(connection)

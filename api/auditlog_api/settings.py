@@ -42,6 +42,7 @@ class ApiSettings(BaseSettings):
         account_waiting_max: requests of one account that may wait for their turn; a further one is answered
             with 429.
         wait_seconds_max: how long a request waits for its turn before it is answered with 503.
+        snapshot_seconds: how old the view of the ledger may be that a first page is made of.
         request_bytes_max: of a request's body.
         url_bytes_max: of path and query.
         header_bytes_max: of all header lines together.
@@ -69,6 +70,7 @@ class ApiSettings(BaseSettings):
     account_queries_max: Count = 4
     account_waiting_max: Annotated[int, Field(ge=0, le=10_000)] = 60
     wait_seconds_max: Seconds = 10.0
+    snapshot_seconds: Annotated[float, Field(ge=0, le=60)] = 0.5
     request_bytes_max: Bytes = 64 * 1024
     url_bytes_max: Bytes = 8 * 1024
     header_bytes_max: Bytes = 16 * 1024

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from queue import Queue
 from typing import Any
 from uuid import uuid4
@@ -17,9 +16,7 @@ import pytest
 
 from auditlog_api import metrics
 from auditlog_schemas.catalog import Catalog
-from auditlog_schemas.event import AuditEvent
 from auditlog_storage.filters import Item
-from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.tokens import TokenTable
 from kit.served_api import ServedApi, serving
 from storage.event_log import Log
@@ -45,20 +42,12 @@ class Feed:
 
     def __init__(self, log: Log) -> None:
         self.account = f"acc_{uuid4().hex}"
-        self._log = log
-        self._topic_id = uuid4()
-        self._next = 0
+        # A topic of its own.
+        self._log = Log(log.connection, log.catalog)
 
     def publish(self, count: int = 1, **fields: Any) -> list[str]:
-        events: list[AuditEvent] = [self._log.event(account_id=self.account, **fields) for _ in range(count)]
-        before, self._log.topic_id = self._log.topic_id, self._topic_id
-        self._log.store(*events, first_offset=self._next)
-        self._log.topic_id = before
-        last = self._next + count - 1
-        Ledger(self._log.connection).append(
-            Range("t", self._topic_id, 0, self._next, last, count, 0, 0, 0, "g", datetime.now(UTC))
-        )
-        self._next += count
+        events = [self._log.event(account_id=self.account, **fields) for _ in range(count)]
+        self._log.store(*events)
         return [str(event.event_id) for event in events]
 
 

@@ -101,7 +101,12 @@ def serving(
     **settings: Any,
 ) -> Iterator[ServedApi]:
     """Serve a migrated database while inside."""
-    given = {"viewer_keys": VIEWER_KEYS, "tail_poll_seconds": 0.1, "log_requests": False} | settings
+    given = {
+        "viewer_keys": VIEWER_KEYS,
+        "tail_poll_seconds": 0.1,
+        "snapshot_seconds": 0,
+        "log_requests": False,
+    } | settings
     chosen = ApiSettings.load(**given)
     storage = StorageSettings.load(url=clickhouse_url, connections_max=chosen.queries_max + 4)
     with Connection(storage) as connection, listening("127.0.0.1", 0) as bound:

@@ -15,7 +15,7 @@ from auditlog_cli.sentences import SENTENCE_CHARACTERS_MAX, changes_in_words
 from auditlog_cli.tables import Column, column_time, write_table
 from auditlog_cli.terminal import is_terminal, say, write_json
 from auditlog_schemas.errors import BadFilter
-from auditlog_schemas.inert import shortened
+from auditlog_schemas.inert import inert, shortened
 from auditlog_storage.event_json import event_json
 from auditlog_storage.moments import parse_moment
 
