@@ -102,6 +102,7 @@ class JobRun:
     def _attempt(self) -> None:
         """Do everything that is left to do."""
         self._lease.check()
+        self._tell(0, 0)
         if self._store.find(self._place / MANIFEST) is None:
             self._await_ledger()
             self._expected = self._expected_events()
