@@ -69,7 +69,7 @@ class EventStream:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._ends = LedgerEnds(connection, {})
+        self._ends = LedgerEnds(connection.query_rows)
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot of what the ledger has recorded by now."""

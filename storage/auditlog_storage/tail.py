@@ -83,7 +83,7 @@ class LogTail:
         self._connection = connection
         settings: dict[str, int | str] = {"max_execution_time": connection.settings.read_seconds_max}
         self._settings = settings
-        self._ends = _Kept(LedgerEnds(connection, settings))
+        self._ends = _Kept(LedgerEnds(lambda sql, values: connection.query_rows(sql, values, settings)))
 
     def after(self, account_id: str, filter: EventFilter, position: TailPosition | None, limit: int) -> Tail:
         """Return what has been recorded since.
