@@ -28,10 +28,10 @@ def test_catalog_list_is_aligned_text_with_a_heading(run: Run) -> None:
     ran = run("catalog", "list")
     assert ran.code == 0
     rows = ran.out.splitlines()
-    assert len(rows) == 46
+    assert len(rows) == 50
     assert re.fullmatch(r"ACTION +ENTITY +KIND +NEEDS", rows[0])
     assert len({row.index(" ", 41) for row in rows[1:3]}) == 1
-    assert "45 actions" in ran.err
+    assert "49 actions" in ran.err
 
 
 def test_catalog_list_as_json(run: Run) -> None:
@@ -69,7 +69,7 @@ def test_catalog_check_names_the_file_and_the_key(run: Run, tmp_path: Path) -> N
     good.write_text(action + 'sentence="{actor} moved {entity}"\n')
     bad.write_text(action + 'sentence="{actor} moved {thing}"\n')
     ran = run("catalog", "check", str(good))
-    assert (ran.code, ran.out[:14]) == (0, "ok: 46 actions")
+    assert (ran.code, ran.out[:14]) == (0, "ok: 50 actions")
     ran = run("catalog", "check", str(bad))
     assert ran.code == 1
     assert f"{bad}: actions.license_transferred.sentence" in ran.err
@@ -79,7 +79,7 @@ def test_every_bad_line_is_reported_with_its_number_and_field(run: Run) -> None:
     data = lines(GOOD, {**GOOD, "action": "nope"}, GOOD, {**GOOD, "entity": {"type": "license"}}) + "{\n"
     ran = run("publish", "--check", "-", input=data)
     assert (ran.code, ran.out) == (1, "")
-    assert "line 2: action: 'nope' is not among the 45 actions" in ran.err
+    assert "line 2: action: 'nope' is not among the 49 actions" in ran.err
     assert "line 4: entity.id: Field required" in ran.err
     assert "line 5: " in ran.err
     assert ran.err.endswith("2 events valid, 3 refused\n")
