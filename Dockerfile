@@ -11,6 +11,7 @@ COPY schemas schemas
 COPY producers producers
 COPY storage storage
 COPY consumer consumer
+COPY exports exports
 COPY api api
 COPY local local
 COPY cli cli

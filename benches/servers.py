@@ -21,9 +21,13 @@ from auditlog_storage.settings import StorageSettings
 
 
 class Servers:
-    """Use as a context manager: leaving it stops both servers and removes their data."""
+    """Use as a context manager: leaving it stops both servers and removes their data.
 
-    def __init__(self) -> None:
+    Args:
+        with_kafka: False for a bench that needs ClickHouse only.
+    """
+
+    def __init__(self, with_kafka: bool = True) -> None:
         # What somebody's shell says about another audit log must not reach the processes under test.
         for name in [name for name in os.environ if name.startswith("AUDITLOG_")]:
             del os.environ[name]
@@ -35,11 +39,12 @@ class Servers:
         self.bootstrap = node.bootstrap
         self.kafka = Child(kafka_child(self.directory / "kafka", node), self.directory)
         self.clickhouse = Child(clickhouse_child(self.directory / "clickhouse", port), self.directory)
+        self._children = [self.kafka, self.clickhouse] if with_kafka else [self.clickhouse]
 
     def __enter__(self) -> Self:
-        for child in (self.kafka, self.clickhouse):
+        for child in self._children:
             child.start()
-        for child in (self.kafka, self.clickhouse):
+        for child in self._children:
             child.wait_ready()
         return self
 
@@ -49,8 +54,8 @@ class Servers:
         raised: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.clickhouse.stop()
-        self.kafka.stop()
+        for child in reversed(self._children):
+            child.stop()
         self._held.cleanup()
 
     def new_topic(self, partitions: int) -> tuple[str, UUID]:

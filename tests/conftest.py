@@ -10,10 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from kit.servers import JVM_OPTIONS, own_clickhouse, own_kafka
 
 pytest_plugins = ["kit.workers"]
+
+# Before a test module is imported, whose own settings are made from these. An example may take long: the
+# first pays for imports and table builds, and on a busy machine any may.
+settings.register_profile("without_deadline", deadline=None)
+settings.load_profile("without_deadline")
 
 
 def pytest_configure() -> None:

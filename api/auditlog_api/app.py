@@ -12,12 +12,15 @@ from starlette.middleware.cors import CORSMiddleware
 from auditlog_api import metrics, session
 from auditlog_api.backend import Backend
 from auditlog_api.edge import Edge
-from auditlog_api.health import KafkaProbe
+from auditlog_api.health import AskKafka
 from auditlog_api.openapi import install_openapi
 from auditlog_api.own_events import OwnEvents
+from auditlog_api.pages.routes import router as pages_router
 from auditlog_api.problem import install_problems
-from auditlog_api.routes import actions, events, health, summaries, tokens
+from auditlog_api.routes import actions, events, health, summaries, tail, tokens
+from auditlog_api.routes import exports as export_routes
 from auditlog_api.settings import ApiSettings
+from auditlog_exports.jobs import Jobs
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 
@@ -29,7 +32,8 @@ def create_app(
     connection: Connection,
     catalog: Catalog,
     own_events: OwnEvents | None = None,
-    kafka: KafkaProbe | None = None,
+    kafka: AskKafka | None = None,
+    exports: Jobs | None = None,
 ) -> FastAPI:
     """Return the application; it asks nobody before its first request.
 
@@ -39,8 +43,9 @@ def create_app(
         catalog: of the actions.
         own_events: publishes audit events of the API's own; None publishes none. Closed by the caller.
         kafka: asks Kafka how far its log has been stored; None when nobody here can.
+        exports: the jobs of bulk export; without them their routes answer 501.
     """
-    backend = Backend(settings, connection, catalog, own_events or OwnEvents(None, catalog), kafka)
+    backend = Backend(settings, connection, catalog, own_events or OwnEvents(None, catalog), kafka, exports)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -61,9 +66,18 @@ def create_app(
     app.state.backend = backend
     install_problems(app)
     install_openapi(app)
-    for router in (events.router, summaries.router, actions.router, tokens.router, health.router):
+    for router in (
+        tail.router,
+        events.router,
+        summaries.router,
+        actions.router,
+        tokens.router,
+        export_routes.router,
+        health.router,
+    ):
         app.include_router(router)
     app.include_router(session.router)
+    app.include_router(pages_router)
     # The last one added is the outermost.
     if settings.cors_origins:
         app.add_middleware(

@@ -6,25 +6,29 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
 
 from auditlog_api.access import Access, Reader
-from auditlog_api.health import Health, KafkaProbe
+from auditlog_api.health import AskKafka, Health
 from auditlog_api.known_tokens import KnownTokens
 from auditlog_api.own_events import OwnEvents
+from auditlog_api.pages.completeness import CompletenessOfLog
 from auditlog_api.queries import Queries
 from auditlog_api.settings import ApiSettings
+from auditlog_api.tail import Tails
 from auditlog_api.viewer_tokens import ViewerKeys
+from auditlog_exports.jobs import Jobs
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.reader import LogReader
+from auditlog_storage.tail import LogTail
 from auditlog_storage.tokens import TokenTable
 
 T = TypeVar("T")
 
-TOKEN_THREADS: int = 2
+TOKEN_THREADS: Final = 2
 
 
 class Backend:
@@ -36,9 +40,12 @@ class Backend:
         catalog: renders sentences and lists actions.
         own_events: publishes audit events of the API's own.
         kafka: asks Kafka how far its log has been stored; None when nobody here can.
+        exports: the jobs of bulk export; None when there are none here.
 
     Attributes:
         log: reads events; call it through `read`.
+        log_tail: follows them; call it through `queries`.
+        tails: counts connections that follow a log.
         tokens: the table of tokens; call it through `off_loop`.
         stopping: set when the process is told to stop: whatever would go on ends.
     """
@@ -49,13 +56,17 @@ class Backend:
         connection: Connection,
         catalog: Catalog,
         own_events: OwnEvents,
-        kafka: KafkaProbe | None = None,
+        kafka: AskKafka | None = None,
+        exports: Jobs | None = None,
     ) -> None:
         self.settings = settings
         self.connection = connection
         self.catalog = catalog
         self.own_events = own_events
-        self.log = LogReader(connection)
+        self.exports = exports
+        self.log = LogReader(connection, settings.snapshot_seconds)
+        self.log_tail = LogTail(connection)
+        self.tails = Tails(settings)
         self.tokens = TokenTable(connection)
         self.queries = Queries(settings)
         self.viewer_keys = ViewerKeys(settings.viewer_keys)
@@ -65,6 +76,7 @@ class Backend:
         self.known_tokens = KnownTokens(self.tokens, settings.token_kept_seconds, self.off_loop)
         self.access = Access(self.known_tokens, self.viewer_keys)
         self.health = Health(connection, self.off_loop, kafka)
+        self.completeness = CompletenessOfLog(self.health)
 
     async def read(self, reader: Reader, work: Callable[[LogReader], T]) -> T:
         """Run `work` with the log, in a thread, when it is the turn of the reader's account.

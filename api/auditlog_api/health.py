@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import structlog
 
 from auditlog_schemas.errors import AuditError
 from auditlog_storage.connection import Connection
+from auditlog_storage.moments import rfc3339
 
 KEPT_SECONDS: Final = 2.0
-PROBE_SECONDS_MAX: Final = 5.0
-
-KafkaProbe: TypeAlias = Callable[[], Mapping[str, int]]
-"""Asks Kafka how far its log has been stored, in figures such as ``lag_offsets``; raises AuditError when it
-does not answer. Given by whoever may know Kafka: this part may not."""
 
 _log = structlog.get_logger("auditlog.api")
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaState:
+    """How the log stands to Kafka.
+
+    Attributes:
+        lag_offsets: messages that the ledger does not cover yet.
+        complete_up_to: what Kafka received before is recorded; None when that could not be found out.
+    """
+
+    lag_offsets: int
+    complete_up_to: datetime | None
+
+
+AskKafka: TypeAlias = Callable[[], KafkaState]
+"""Asks Kafka; raises AuditError when it does not answer. Given by a part that may know Kafka."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ class Health:
         self,
         connection: Connection,
         run: Callable[[Callable[[], Any]], Any],
-        kafka: KafkaProbe | None,
+        kafka: AskKafka | None,
     ) -> None:
         self._connection = connection
         self._run = run
@@ -62,25 +76,30 @@ class Health:
         """Return how things are now, or were a moment ago."""
         async with self._turn:
             if time.monotonic() - self._looked >= KEPT_SECONDS:
-                storage, kafka = await asyncio.gather(self._run(self._storage), self._run(self._of_kafka))
-                ready = bool(storage["clickhouse"]["ok"])
-                self._state = State(ready, {"ready": ready, **storage, "kafka": kafka})
+                looks = (self._run(self._answers), self._run(self._of_kafka))
+                (ready, (kafka, complete)), log = await asyncio.gather(*looks), None
+                if complete is not None:
+                    log = {"complete_up_to": rfc3339(complete)}
+                clickhouse = {"ok": ready}
+                document = {"ready": ready, "clickhouse": clickhouse, "log": log, "kafka": kafka}
+                self._state = State(ready, document)
                 self._looked = time.monotonic()
             return self._state
 
-    def _storage(self) -> dict[str, Any]:
+    def _answers(self) -> bool:
         try:
             self._connection.query_rows("SELECT 1", settings={"max_execution_time": 5})
         except AuditError as error:
             _log.warning("not_ready", what="clickhouse", error=str(error))
-            return {"clickhouse": {"ok": False}, "log": None}
-        return {"clickhouse": {"ok": True}, "log": None}
+            return False
+        return True
 
-    def _of_kafka(self) -> dict[str, Any] | None:
+    def _of_kafka(self) -> tuple[dict[str, Any] | None, datetime | None]:
         if self._kafka is None:
-            return None
+            return None, None
         try:
-            return {"ok": True, **self._kafka()}
+            state = self._kafka()
         except AuditError as error:
             _log.warning("not_ready", what="kafka", error=str(error))
-            return {"ok": False}
+            return {"ok": False}, None
+        return {"ok": True, "lag_offsets": state.lag_offsets}, state.complete_up_to

@@ -214,10 +214,8 @@ class ReadyClickHouse(_Model):
     ok: bool
 
 
-class ReadyKafka(BaseModel):
-    """Whether Kafka answers, and how many of its messages are not stored yet."""
-
-    model_config = ConfigDict(extra="allow")
+class ReadyKafka(_Model):
+    """Whether Kafka answers, and how many of its messages are not recorded yet."""
 
     ok: bool
     lag_offsets: int | None = None
@@ -226,10 +224,7 @@ class ReadyKafka(BaseModel):
 class ReadyLog(_Model):
     """How far the log is complete."""
 
-    complete_up_to: Annotated[
-        datetime | None,
-        Field(description="what Kafka got before is stored; null before the first batch"),
-    ]
+    complete_up_to: Annotated[datetime, Field(description="what Kafka received before is stored")]
 
 
 class Ready(_Model):
@@ -237,7 +232,7 @@ class Ready(_Model):
 
     ready: bool
     clickhouse: ReadyClickHouse
-    log: ReadyLog | None
+    log: Annotated[ReadyLog | None, Field(description="null where that cannot be told")]
     kafka: Annotated[ReadyKafka | None, Field(description="null where this process does not know Kafka")]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import structlog
 
 from auditlog_api import metrics
+from auditlog_exports.job import Job, filter_json
 from auditlog_producers import (
     Actor,
     AuditError,
@@ -29,6 +31,11 @@ OPERATORS_ACCOUNT: Final = "auditlog.operators"
 
 READ_AGAIN_SECONDS: Final = 300.0
 """An operator that goes on reading one account's log is recorded once in so many seconds."""
+
+METADATA_CHARACTERS: Final = 120
+"""Of a filter, whose characters have four bytes at most: a value of metadata has 500."""
+
+ExportAction: TypeAlias = Literal["export_created", "export_downloaded", "export_cancelled", "export_deleted"]
 
 READS_KNOWN_MAX: Final = 10_000
 
@@ -94,6 +101,14 @@ class OwnEvents:
             self._reads.popitem(last=False)
         log = Entity(type="audit_log", id=account_id)
         self._record("audit_log_read", account_id, log, actor, context, {})
+
+    def export(self, action: ExportAction, job: Job, actor: Actor, context: Context) -> None:
+        """Record what somebody did with an export."""
+        metadata: dict[str, str] = {"format": job.shape.format}
+        if filter_json(job.filter):
+            metadata["filter"] = json.dumps(filter_json(job.filter), ensure_ascii=False)[:METADATA_CHARACTERS]
+        entity = Entity(type="audit_export", id=job.job_id)
+        self._record(f"audit_{action}", job.account_id, entity, actor, context, metadata)
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Wait for Kafka's acknowledgements, at most so long."""

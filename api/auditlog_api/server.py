@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from auditlog_api.backend import Backend
+from auditlog_api.protocol import BoundedProtocol
 from auditlog_api.settings import ApiSettings
 from auditlog_schemas.errors import ConfigError
 
@@ -80,8 +81,9 @@ def make_server(app: FastAPI, settings: ApiSettings) -> Server:
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
-        # The edge refuses what is too long, with a problem; this only bounds what it gets to see.
-        h11_max_incomplete_event_size=2 * (settings.header_bytes_max + settings.url_bytes_max),
+        http=BoundedProtocol,
+        ws="none",
+        limit_concurrency=settings.connections_max,
         proxy_headers=True,
         forwarded_allow_ips=list(settings.trusted_proxies),
     )

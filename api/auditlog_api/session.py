@@ -13,11 +13,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from auditlog_api.access import SESSION_COOKIE, Access, Reader
+from auditlog_api.pages.trouble import PageRoute
 from auditlog_api.problem import bad_parameters
 
 HOME: Final = "/"
 
-router: Final = APIRouter(include_in_schema=False)
+router: Final = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/sign-in")

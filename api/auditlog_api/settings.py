@@ -36,11 +36,13 @@ class ApiSettings(BaseSettings):
             believed, separated by commas.
         behind_https: whether a proxy in front speaks HTTPS without saying so: session cookies are then
             always marked ``Secure``.
+        connections_max: connections at the same time; a request on a further one is answered with 503.
         queries_max: queries of this process at the same time, each in a thread.
         account_queries_max: of them for one account.
         account_waiting_max: requests of one account that may wait for their turn; a further one is answered
             with 429.
         wait_seconds_max: how long a request waits for its turn before it is answered with 503.
+        snapshot_seconds: how old the view of the ledger may be that a first page is made of.
         request_bytes_max: of a request's body.
         url_bytes_max: of path and query.
         header_bytes_max: of all header lines together.
@@ -63,10 +65,12 @@ class ApiSettings(BaseSettings):
     sign_in_url: str | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
     behind_https: bool = False
+    connections_max: Count = 1_000
     queries_max: Count = 8
     account_queries_max: Count = 4
     account_waiting_max: Annotated[int, Field(ge=0, le=10_000)] = 60
     wait_seconds_max: Seconds = 10.0
+    snapshot_seconds: Annotated[float, Field(ge=0, le=60)] = 0.5
     request_bytes_max: Bytes = 64 * 1024
     url_bytes_max: Bytes = 8 * 1024
     header_bytes_max: Bytes = 16 * 1024

@@ -8,13 +8,22 @@ from typing import Final, NoReturn
 
 SERVER_LIBRARIES: Final = (
     "clickhouse_connect",
+    "fastapi",
+    "httptools",
+    "jinja2",
+    "jwt",
+    "lark",
     "numpy",
+    "obstore",
     "prometheus_client",
     "pyarrow",
     "pydantic_settings",
     "rich",
+    "starlette",
     "structlog",
     "typer",
+    "uvicorn",
+    "uvloop",
 )
 """What the extra `server` installs. The base install, the SDK, brings the script but none of these."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,10 +14,11 @@ from auditlog_schemas.errors import BrokerUnavailable
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from auditlog_api.health import KafkaProbe
+    from auditlog_api.health import AskKafka
     from auditlog_api.own_events import OwnEvents
     from auditlog_api.settings import ApiSettings
     from auditlog_consumer.settings import ConsumerSettings
+    from auditlog_exports.jobs import Jobs
     from auditlog_storage.connection import Connection
 
 SPARE_CONNECTIONS: Final = 4
@@ -42,7 +43,8 @@ def api_app(settings: ApiSettings, data_dir: Path) -> Iterator[FastAPI]:
     events, _ = own_events(data_dir)
     with Connection(storage) as connection:
         try:
-            yield create_app(settings, connection, catalog, events, _kafka_probe(data_dir, connection))
+            probe = _kafka_probe(data_dir, connection)
+            yield create_app(settings, connection, catalog, events, probe, _jobs(data_dir, connection))
         finally:
             events.close()
 
@@ -66,6 +68,15 @@ def own_events(data_dir: Path, service: str = "auditlog-api") -> tuple[OwnEvents
     return events, ""
 
 
+def _jobs(data_dir: Path, connection: Connection) -> Jobs:
+    from auditlog_cli.export_jobs import export_settings
+    from auditlog_exports.jobs import Jobs
+    from auditlog_exports.object_store import ObjectStore
+
+    settings = export_settings(data_dir)
+    return Jobs(settings, ObjectStore(settings.url), connection)
+
+
 def _kafka(data_dir: Path) -> ConsumerSettings | None:
     try:
         return consumer_settings(data_dir)
@@ -73,13 +84,10 @@ def _kafka(data_dir: Path) -> ConsumerSettings | None:
         return None
 
 
-def _kafka_probe(data_dir: Path, connection: Connection) -> KafkaProbe | None:
+def _kafka_probe(data_dir: Path, connection: Connection) -> AskKafka | None:
     settings = _kafka(data_dir)
     if settings is None:
         return None
-    from auditlog_consumer.lag import lag
+    from auditlog_cli.kafka_probe import KafkaProbe
 
-    def probe() -> Mapping[str, int]:
-        return {"lag_offsets": sum(partition.lag for partition in lag(settings, connection))}
-
-    return probe
+    return KafkaProbe(settings, connection)

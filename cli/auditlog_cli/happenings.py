@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from auditlog_cli.inert import inert
 from auditlog_cli.terminal import notes_console
+from auditlog_schemas.inert import inert
 
 if TYPE_CHECKING:
     from auditlog_local.supervisor import ChildEvent

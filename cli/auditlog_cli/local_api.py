@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,8 @@ from auditlog_cli.own_name import user_and_host
 from auditlog_schemas.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from auditlog_storage.connection import Connection
 
 API_PORT: Final = "AUDITLOG_API_PORT"
@@ -41,6 +44,18 @@ def api_environment(directory: Path) -> dict[str, str]:
         return {VIEWER_KEYS: path.read_text()}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read or written: {error.strerror}") from error
+
+
+def viewer_keys(directory: Path) -> Mapping[str, SecretStr]:
+    """Return the keys that an API process with `api_environment` of this directory signs with.
+
+    Raises:
+        ConfigError: the directory cannot be read, or the variable is wrong.
+    """
+    from auditlog_api.settings import ApiSettings
+
+    given = api_environment(directory).get(VIEWER_KEYS)
+    return ApiSettings.load(**({"viewer_keys": json.loads(given)} if given else {})).viewer_keys
 
 
 def answers(url: str) -> bool:

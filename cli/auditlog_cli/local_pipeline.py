@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ class LocalPipeline:
         kafka: of a Kafka that runs elsewhere; None starts one.
         clickhouse_url: of a ClickHouse that runs elsewhere; None starts one.
         api: whether an API process is started too; `api_url` says where it answers.
+        api_settings: environment variables for that process alone.
     """
 
     settings: ConsumerSettings
@@ -57,6 +58,7 @@ class LocalPipeline:
         kafka: str | None = None,
         clickhouse_url: str | None = None,
         api: bool = False,
+        api_settings: Mapping[str, str] | None = None,
     ) -> None:
         from auditlog_local.stack import Stack
 
@@ -64,6 +66,7 @@ class LocalPipeline:
         self._consumers = consumers
         self._notice = notice
         self._serves_api = api
+        self._api_settings = dict(api_settings or {})
         self.stack = Stack(data_dir, kafka=kafka, clickhouse_url=clickhouse_url, on_event=on_event)
 
     def __enter__(self) -> Self:
@@ -93,6 +96,7 @@ class LocalPipeline:
             self._notice("consumer", f"{self._consumers} running" if self._consumers != 1 else "running")
             if self._serves_api:
                 self._start_api()
+                self._start_export_worker()
         except BaseException:
             self.stack.stop()
             raise
@@ -115,13 +119,25 @@ class LocalPipeline:
         from auditlog_local.ports import remembered_port
 
         directory = self.stack.data_dir / "api"
-        environment = self.environment | api_environment(directory)
+        environment = (
+            self.environment | api_environment(directory) | self._api_settings | self._export_environment()
+        )
         given = {} if os.environ.get(API_PORT) else {"port": remembered_port(directory / "port")}
         settings = ApiSettings.load(**given)
         self.api_url = f"http://{settings.host}:{settings.port}"
         command = (sys.executable, "-m", "auditlog_cli", "api", "--port", str(settings.port))
         self.stack.add_child("api", command, environment, partial(answers, self.api_url))
         self._notice("api", self.api_url)
+
+    def _start_export_worker(self) -> None:
+        command = (sys.executable, "-m", "auditlog_cli", "export-worker")
+        self.stack.add_child("export-worker", command, self.environment | self._export_environment())
+        self._notice("export-worker", "running")
+
+    def _export_environment(self) -> dict[str, str]:
+        from auditlog_cli.export_jobs import EXPORT_URL, export_settings
+
+        return {EXPORT_URL: export_settings(self.stack.data_dir).url}
 
     def _prepare(self, catalog: Catalog) -> None:
         """Make the tables and the topics."""

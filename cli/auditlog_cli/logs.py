@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from auditlog_cli.inert import inert
+from auditlog_schemas.inert import inert
 
 
 def configure_logs(as_json: bool, level: int = logging.INFO) -> None:

@@ -19,6 +19,8 @@ from auditlog_cli.commands import (
     demo,
     doctor,
     events,
+    export,
+    export_worker,
     migrate,
     publish,
     repair,
@@ -79,8 +81,10 @@ app.command("demo", rich_help_panel=RUN)(demo.demo)
 app.command("publish", rich_help_panel=RUN)(publish.publish)
 app.command("consume", rich_help_panel=RUN)(consume.consume)
 app.command("api", rich_help_panel=RUN)(api.api)
+app.command("export-worker", rich_help_panel=RUN)(export_worker.export_worker)
 app.command("migrate", rich_help_panel=RUN)(migrate.migrate)
 app.command("events", rich_help_panel=READ)(events.events)
+app.add_typer(export.app, name="export", rich_help_panel=READ)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=READ)
 app.add_typer(token.app, name="token", rich_help_panel=READ)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)

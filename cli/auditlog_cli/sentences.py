@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from auditlog_cli.inert import shortened
+from auditlog_schemas.inert import shortened
 
 if TYPE_CHECKING:
     from auditlog_schemas.event import AuditEvent, Change

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from auditlog_cli.inert import inert
 from auditlog_cli.terminal import data_console, is_terminal, write
+from auditlog_schemas.inert import inert
 
 if TYPE_CHECKING:
     from rich.table import Table

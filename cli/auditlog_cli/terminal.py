@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from auditlog_cli.inert import inert, inert_json
+from auditlog_schemas.inert import inert, inert_json
 
 if TYPE_CHECKING:
     from rich.console import Console

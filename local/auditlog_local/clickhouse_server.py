@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+import uvloop
 
 from auditlog_local.clickhouse.free_space import KEEP_FREE_BYTES, wait_for_space
 from auditlog_local.data_dir_lock import DataDirLock
@@ -125,7 +126,7 @@ def main() -> int:
             os.chdir(arguments.data_dir)
             shutil.rmtree(SPOOL_DIR, ignore_errors=True)
             SPOOL_DIR.mkdir()
-            asyncio.run(_serve(arguments, listener))
+            uvloop.run(_serve(arguments, listener))
     except (AuditError, OSError) as error:
         sys.stderr.write(f"clickhouse: {error}\n")
         return 1

@@ -19,7 +19,8 @@ AuditError
 └── QueryError            the reader asked for something that cannot be answered
     ├── BadFilter
     ├── Forbidden
-    └── NotFound
+    ├── NotFound
+    └── QueryLimitReached
 """
 
 from __future__ import annotations
@@ -38,7 +39,15 @@ class BrokerUnavailable(TransientError):
 
 
 class StorageUnavailable(TransientError):
-    """ClickHouse did not answer in time, or said it is overloaded."""
+    """ClickHouse did not answer in time, or said it is overloaded.
+
+    Attributes:
+        code: ClickHouse's error code, for example 159 (the query took too long); 0 when it sent none.
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RegistryUnavailable(TransientError):
@@ -123,3 +132,7 @@ class Forbidden(QueryError):
 
 class NotFound(QueryError):
     """There is no such thing in this account."""
+
+
+class QueryLimitReached(QueryError):
+    """The answer would take more than one query may; the message names the limit and what to narrow."""

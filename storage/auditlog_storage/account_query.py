@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from auditlog_storage.connection import Connection
+from auditlog_schemas.errors import QueryLimitReached, StorageRejected, StorageUnavailable
+from auditlog_storage.connection import Connection, Settings
 from auditlog_storage.filters import EventFilter, check_account
+from auditlog_storage.ledger_ends import LedgerEnd, LedgerEnds
 from auditlog_storage.table import quoted
 from auditlog_storage.tables import bucket_of
 
@@ -17,26 +19,50 @@ _OF_ACCOUNT: Final = (
 )
 
 _NOTHING: Final[Mapping[str, object]] = {}
+_NO_SETTINGS: Final[Settings] = {}
+
+_MEMORY: Final = 241
+# The same code tells that the whole server is out of memory, which is nobody's question.
+_OF_QUERY: Final = "Query memory limit exceeded"
+_LIMITS: Final = {
+    158: ("read_rows_max", "rows"),
+    159: ("read_seconds_max", "seconds"),
+    160: ("read_seconds_max", "seconds"),  # TOO_SLOW: the server expects it to take longer
+    307: ("read_bytes_max", "bytes"),
+    _MEMORY: ("read_memory_bytes_max", "bytes of memory"),
+}
+"""ClickHouse's errors for a query that reaches a limit: code -> (setting, its unit)."""
 
 
 class AccountQuery:
     """Asks ClickHouse about one account at a time; safe to share between threads.
 
-    Raises BadFilter for a wrong account id, and what `Connection` raises: StorageUnavailable also when a
-    query takes longer than `read_seconds_max`.
+    Queries change nothing (`readonly`), whatever the connection's user may do. Raises BadFilter for a wrong
+    account id, QueryLimitReached for a query beyond one of the `read_…_max` of the settings, and what
+    `Connection` raises.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        limits = connection.settings
         self._settings: dict[str, int | str] = {
+            "readonly": 1,
             "optimize_read_in_order": 1,
-            "max_execution_time": connection.settings.read_seconds_max,
+            "max_execution_time": limits.read_seconds_max,
+            "max_rows_to_read": limits.read_rows_max,
+            "max_bytes_to_read": limits.read_bytes_max,
+            "max_memory_usage": limits.read_memory_bytes_max,
         }
+        self._ends = LedgerEnds(self._read)
+
+    def ledger_ends(self) -> list[LedgerEnd]:
+        """Return where the ledger ends, for all accounts."""
+        return self._ends.read()
 
     def catalog(self, column: str) -> list[tuple[str, str]]:
         """Return every action with one of the columns of `audit_actions`."""
         sql = f"SELECT action, {quoted(column)} FROM audit_actions"  # noqa: S608 - names of ours
-        return [(action, value) for action, value in self._connection.query_rows(sql, {}, self._settings)]
+        return [(action, value) for action, value in self._read(sql, {})]
 
     def rows(
         self,
@@ -46,6 +72,7 @@ class AccountQuery:
         order: str = "",
         conditions: Sequence[str] = (),
         values: Mapping[str, object] = _NOTHING,
+        settings: Settings = _NO_SETTINGS,
     ) -> list[tuple[Any, ...]]:
         """Return the rows of `audit_events` that match.
 
@@ -56,10 +83,45 @@ class AccountQuery:
             order: everything behind WHERE.
             conditions: further ones, with their parameters in `values`.
             values: values of the parameters in `columns`, `order` and `conditions`.
+            settings: of ClickHouse, for this query.
         """
-        check_account(account_id)
-        wanted, parameters = filter.conditions()
-        where = "\n  AND ".join([*_OF_ACCOUNT, *wanted, *conditions])
-        sql = "\n".join(("SELECT", columns, "FROM audit_events", "WHERE", where, order))
-        every = {**parameters, "account_id": account_id, **values}
-        return self._connection.query_rows(sql, every, self._settings)
+        sql, parameters = account_statement(account_id, filter, columns, order, conditions, values)
+        return self._read(sql, parameters, settings)
+
+    def _read(
+        self, sql: str, values: Mapping[str, object], settings: Settings = _NO_SETTINGS
+    ) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.query_rows(sql, values, {**self._settings, **settings})
+        except (StorageUnavailable, StorageRejected) as error:
+            if error.code in _LIMITS and not (error.code == _MEMORY and _OF_QUERY not in str(error)):
+                raise QueryLimitReached(self._too_much(error.code)) from error
+            raise
+
+    def _too_much(self, code: int) -> str:
+        setting, unit = _LIMITS[code]
+        allowed = getattr(self._connection.settings, setting)
+        return (
+            f"the question needs more than the {allowed:,} {unit} that one may take ({setting}): ask for a "
+            "shorter time, or for an action, an actor or an item"
+        )
+
+
+def account_statement(
+    account_id: str,
+    filter: EventFilter,
+    columns: str,
+    order: str = "",
+    conditions: Sequence[str] = (),
+    values: Mapping[str, object] = _NOTHING,
+) -> tuple[str, dict[str, object]]:
+    """Return the SELECT of `AccountQuery.rows`, whose arguments these are, and the values of its parameters.
+
+    Raises:
+        BadFilter: this can be no account's id.
+    """
+    check_account(account_id)
+    wanted, parameters = filter.conditions()
+    where = "\n  AND ".join([*_OF_ACCOUNT, *wanted, *conditions])
+    sql = "\n".join(("SELECT", columns, "FROM audit_events", "WHERE", where, order))
+    return sql, {**parameters, "account_id": account_id, **values}

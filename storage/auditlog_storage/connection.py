@@ -13,6 +13,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import Error, StreamFailureError
 from clickhouse_connect.driver.httpclient import HttpClient
 from clickhouse_connect.driver.httputil import get_pool_manager
+from urllib3.exceptions import HTTPError
 
 from auditlog_schemas.errors import StorageUnavailable
 from auditlog_storage.server_errors import translate
@@ -28,6 +29,13 @@ logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 _READY_PAUSE_SECONDS: Final = 0.2
+
+# As clickhouse-connect sets them for its own Arrow queries.
+_ARROW_SETTINGS: Final[Settings] = {
+    "output_format_arrow_string_as_string": 1,
+    "output_format_arrow_compression_method": "none",
+    "output_format_arrow_low_cardinality_as_dictionary": 0,
+}
 
 
 class Connection:
@@ -71,6 +79,29 @@ class Connection:
         with self._translated() as client:
             table = client.query_arrow(sql, parameters=dict(parameters), settings=dict(settings))
         return _plain_uuids(table)
+
+    @contextmanager
+    def arrow_batches(
+        self, sql: str, parameters: Parameters = _NOTHING, settings: Settings = _NOTHING
+    ) -> Iterator[Iterator[pa.RecordBatch]]:
+        """Run a SELECT and yield its result batch by batch, in constant memory; UUIDs are an extension type.
+
+        A result that breaks off raises StorageUnavailable, whatever the error was: it came too late for a
+        status. Of a result that ends between two batches only the number of rows says whether it is whole,
+        so compare it with a count. Leaving early ends the connection, and with it the query.
+        """
+        # Otherwise a query whose reader has gone runs on.
+        settings = {"cancel_http_readonly_queries_on_client_close": 1, **_ARROW_SETTINGS, **settings}
+        with self._translated() as client:
+            answer: Any = client.raw_stream(
+                sql, parameters=dict(parameters), settings=dict(settings), fmt="ArrowStream"
+            )
+            try:
+                yield iter(pa.ipc.open_stream(answer))
+            finally:
+                # Closed alone, it would keep its place in the pool.
+                answer.close()
+                answer.release_conn()
 
     def command(
         self,
@@ -172,7 +203,7 @@ class Connection:
             yield self._connected()
         except Error as error:
             raise translate(error, repr(self.address)) from error
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowInvalid, OSError, HTTPError) as error:
             # The status was 200 and the rows had begun: an error of ClickHouse after that stands in their
             # place, and clickhouse-connect looks for it in rows, but not in Arrow.
             broken = StreamFailureError(

@@ -16,6 +16,7 @@ from auditlog_schemas.errors import BadFilter
 from auditlog_schemas.event import datetime_of
 from auditlog_schemas.record import micros_of
 from auditlog_storage.filters import EventFilter
+from auditlog_storage.snapshot import Snapshot
 
 # Version, direction, microseconds since 1970 of position and now, event id; big-endian.
 _HEAD: Final = Struct(">BBqq16s")
@@ -40,11 +41,13 @@ class Cursor:
         position: the event next to the page, which is not on it.
         newer: the page lies on the newer side of that event.
         now: what the question's relative times count from, on all of its pages.
+        snapshot: which rows there are, on all of its pages.
     """
 
     position: Position
     newer: bool
     now: datetime | None
+    snapshot: Snapshot
 
 
 def encode_cursor(cursor: Cursor, account_id: str, filter: EventFilter) -> str:
@@ -56,6 +59,7 @@ def encode_cursor(cursor: Cursor, account_id: str, filter: EventFilter) -> str:
     at = cursor.position
     now = micros_of(cursor.now) if cursor.now is not None else -1
     body = _HEAD.pack(_VERSION, cursor.newer, at.occurred_at_micros, now, at.event_id.bytes)
+    body += cursor.snapshot.to_bytes()
     return urlsafe_b64encode(body + _digest(body, account_id, filter)).decode().rstrip("=")
 
 
@@ -75,12 +79,17 @@ def decode_cursor(token: str, account_id: str, filter: EventFilter) -> Cursor:
     if urlsafe_b64encode(packed).decode().rstrip("=") != token:
         raise refused
     body, digest = packed[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
-    if len(body) != _HEAD.size or digest != _digest(body, account_id, filter):
+    if len(body) < _HEAD.size or digest != _digest(body, account_id, filter):
         raise refused
-    version, newer, micros, now, event_id = _HEAD.unpack(body)
+    try:
+        version, newer, micros, now, event_id = _HEAD.unpack_from(body)
+        snapshot = Snapshot.from_bytes(body[_HEAD.size :])
+        counted_from = datetime_of(now) if now >= 0 else None
+    except (ValueError, OverflowError):
+        raise refused from None
     if version != _VERSION:
         raise refused
-    return Cursor(Position(micros, UUID(bytes=event_id)), bool(newer), datetime_of(now) if now >= 0 else None)
+    return Cursor(Position(micros, UUID(bytes=event_id)), bool(newer), counted_from, snapshot)
 
 
 def _digest(body: bytes, account_id: str, filter: EventFilter) -> bytes:

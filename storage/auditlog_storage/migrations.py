@@ -22,6 +22,7 @@ from auditlog_storage.tables import (
     AUDIT_REMOVALS,
     AUDIT_TOKEN_USES,
     AUDIT_TOKENS,
+    READER_INDEXES,
 )
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
 
@@ -39,6 +40,10 @@ class Migration:
     statements: tuple[str, ...]
 
 
+def _if_not_exists(index: str) -> str:
+    return index.replace("INDEX ", "INDEX IF NOT EXISTS ", 1)
+
+
 MIGRATIONS: Final = (
     Migration(
         1,
@@ -47,6 +52,12 @@ MIGRATIONS: Final = (
     ),
     Migration(2, "the record of removed rows", (AUDIT_REMOVALS.create(),)),
     Migration(3, "tokens of the API", (AUDIT_TOKENS.create(), AUDIT_TOKEN_USES.create())),
+    # Parts that are there already get the indexes when they are merged, or by MATERIALIZE INDEX.
+    Migration(
+        4,
+        "indexes by actor, request and word",
+        tuple(f"ALTER TABLE audit_events ADD {_if_not_exists(index)}" for index in READER_INDEXES),
+    ),
 )
 
 _APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"

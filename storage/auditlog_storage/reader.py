@@ -10,11 +10,13 @@ from uuid import UUID
 from auditlog_schemas.errors import BadFilter, NotFound
 from auditlog_schemas.record import micros_of
 from auditlog_storage.account_query import AccountQuery
-from auditlog_storage.connection import Connection
+from auditlog_storage.connection import Connection, Settings
 from auditlog_storage.cursor import Cursor, Position, decode_cursor, encode_cursor
 from auditlog_storage.facets import Facet, read_facet
 from auditlog_storage.filters import EventFilter, Item, moment
 from auditlog_storage.histogram import Histogram, read_histogram
+from auditlog_storage.recorded import Recorded
+from auditlog_storage.snapshot import Snapshot
 from auditlog_storage.stored_event import SELECTED, StoredEvent, stored_event
 
 PAGE_EVENTS_MAX: Final = 1_000
@@ -31,6 +33,9 @@ _NEWER: Final = (
     f"occurred_at >= {moment('position_time')}",
     f"(occurred_at, event_id) > ({moment('position_time')}, {{position_id:UUID}})",
 )
+# Buffered reading goes far ahead in every part at once, for rows that the page does not need.
+_FEW_ROWS: Final[Settings] = {"read_in_order_use_buffering": 0, "max_block_size": 1_024}
+
 _NEWEST_FIRST: Final = "ORDER BY occurred_at DESC, event_id DESC LIMIT {rows:UInt32}"
 _OLDEST_FIRST: Final = "ORDER BY occurred_at ASC, event_id ASC LIMIT {rows:UInt32}"
 
@@ -55,14 +60,23 @@ class LogReader:
 
     The order is newest first: by `occurred_at`, and among equal times by `event_id` as ClickHouse orders
     UUIDs. Pages follow that order without losing or repeating an event, also while events arrive and when
-    a row is stored twice.
+    a row is stored twice. A page shows what the ledger had recorded when its first page was asked for: a
+    batch that is being stored shows in full or not at all, and what is stored later shows on no later page.
+    Single events, histograms and facets show whatever is stored.
 
-    Every method raises BadFilter for an empty account or a wrong argument, and what `Connection` raises:
-    StorageUnavailable also when a query takes longer than `read_seconds_max`.
+    Every method raises BadFilter for an empty account or a wrong argument, QueryLimitReached for a question
+    that needs more time, rows, bytes or memory than the settings allow, and what `Connection` raises.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, snapshot_seconds: float = 0.0) -> None:
+        """Make a reader.
+
+        Args:
+            connection: to which ClickHouse.
+            snapshot_seconds: how old a first page's view of the ledger may be; with 0 it is read each time.
+        """
         self._query = AccountQuery(connection)
+        self._recorded = Recorded(self._query, snapshot_seconds)
 
     def timeline(
         self,
@@ -86,14 +100,16 @@ class LogReader:
         if at is not None and at.now is not None and filter.search is not None:
             now = at.now
             filter = replace(filter, search=filter.search.at(now))
+        snapshot = at.snapshot if at is not None else self._recorded.snapshot(account_id)
         newer = at is not None and at.newer
-        found = self._events(account_id, filter, at.position if at else None, newer, limit + 1)
+        beside = _Beside(self._query, account_id, filter, snapshot, newer)
+        found = beside.events(at.position if at else None, limit + 1)
         shown, more = found[:limit], len(found) > limit
         if newer:
             shown.reverse()
 
         def token(event: StoredEvent, newer: bool) -> str:
-            return encode_cursor(Cursor(_position(event), newer, now), account_id, filter)
+            return encode_cursor(Cursor(_position(event), newer, now, snapshot), account_id, filter)
 
         has_older, has_newer = (bool(shown), more) if newer else (more, bool(shown) and at is not None)
         return Page(
@@ -155,33 +171,38 @@ class LogReader:
         """Return the `limit` (1 to 100) most frequent values of a field (one of `FACET_FIELDS`)."""
         return read_facet(self._query, account_id, filter, field, limit)
 
-    def _events(
-        self, account_id: str, filter: EventFilter, position: Position | None, newer: bool, wanted: int
-    ) -> list[StoredEvent]:
-        """Return up to `wanted` events on one side of a position, the nearest first."""
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """The events on the older or the newer side of a position."""
+
+    query: AccountQuery
+    account_id: str
+    filter: EventFilter
+    snapshot: Snapshot
+    newer: bool
+
+    def events(self, position: Position | None, wanted: int) -> list[StoredEvent]:
+        """Return up to `wanted` events, the nearest first; without a position, from the log's end."""
         events: list[StoredEvent] = []
         more = True
         while more and len(events) < wanted:
-            rows = self._beside(account_id, filter, position, newer, wanted)
+            rows = self._rows(position, wanted)
             more = len(rows) == wanted
             # Rows of one time and id are one event that was stored more than once.
             events += [next(copies) for _, copies in groupby(map(stored_event, rows), key=_position)]
             position = _position(events[-1]) if events else None
         return events[:wanted]
 
-    def _beside(
-        self, account_id: str, filter: EventFilter, position: Position | None, newer: bool, rows: int
-    ) -> list[tuple[Any, ...]]:
-        order = _OLDEST_FIRST if newer else _NEWEST_FIRST
-        if position is None:
-            return self._query.rows(account_id, filter, SELECTED, order, (), {"rows": rows})
-        values = {
-            "rows": rows,
-            "position_time": position.occurred_at_micros,
-            "position_id": position.event_id,
-        }
-        beside = _NEWER if newer else _OLDER
-        return self._query.rows(account_id, filter, SELECTED, order, beside, values)
+    def _rows(self, position: Position | None, rows: int) -> list[tuple[Any, ...]]:
+        recorded, values = self.snapshot.condition()
+        conditions = [recorded]
+        if position is not None:
+            conditions += _NEWER if self.newer else _OLDER
+            values |= {"position_time": position.occurred_at_micros, "position_id": position.event_id}
+        order = _OLDEST_FIRST if self.newer else _NEWEST_FIRST
+        values["rows"] = rows
+        return self.query.rows(self.account_id, self.filter, SELECTED, order, conditions, values, _FEW_ROWS)
 
 
 def _position(stored: StoredEvent) -> Position:

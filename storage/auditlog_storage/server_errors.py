@@ -103,7 +103,9 @@ def translate(error: Error, where: str) -> AuditError:
             return StorageUnavailable(f"ClickHouse at {where} cannot be reached or did not answer: {reason}")
         return StorageRejected(f"ClickHouse at {where} cannot be asked this: {text}")
     if code in RETRY:
-        return StorageUnavailable(f"ClickHouse at {where} has to be tried again, {RETRY[code][1]}: {text}")
+        return StorageUnavailable(
+            f"ClickHouse at {where} has to be tried again, {RETRY[code][1]}: {text}", code
+        )
     if code in CONFIG:
         return ConfigError(f"ClickHouse at {where} refused: {text}; {CONFIG[code][1]}")
     return StorageRejected(f"ClickHouse at {where} refused: {text}{HINTS.get(code, '')}", code)

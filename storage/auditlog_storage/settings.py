@@ -15,6 +15,7 @@ PREFIX: Final = "AUDITLOG_CLICKHOUSE_"
 ANALYST_PASSWORD: Final = "AUDITLOG_ANALYST_PASSWORD"  # noqa: S105 - the variable's name
 
 Seconds = Annotated[int, Field(ge=1, le=3600)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,11 @@ class StorageSettings(BaseSettings):
             out (default, 8123 or 8443, default). Special characters of the password are percent-encoded.
         connect_timeout_seconds: for a TCP connection.
         request_timeout_seconds: for the answer to one query or insert.
-        read_seconds_max: a page, a count or a histogram that takes longer is stopped by the server.
+        read_seconds_max: a query of a reader (page, event, histogram, facet, tail) that takes longer is
+            stopped by the server. So is one that reads more rows or bytes, or takes more memory:
+        read_rows_max: rows that it may read.
+        read_bytes_max: bytes that it may read, uncompressed.
+        read_memory_bytes_max: memory that it may take in the server.
         connections_max: requests of one `Connection` at the same time; a further one waits for its turn.
         insert_compression: of the Arrow buffers of a batch on their way to the server.
         analyst_password: password of the read-only user, from AUDITLOG_ANALYST_PASSWORD. Without one
@@ -55,6 +60,9 @@ class StorageSettings(BaseSettings):
     connect_timeout_seconds: Seconds = 5
     request_timeout_seconds: Seconds = 120
     read_seconds_max: Seconds = 20
+    read_rows_max: Count = 200_000_000
+    read_bytes_max: Count = 50 * 1024**3
+    read_memory_bytes_max: Count = 2 * 1024**3
     connections_max: Annotated[int, Field(ge=1, le=1000)] = 8
     insert_compression: Literal["none", "lz4", "zstd"] = "none"
     analyst_password: SecretStr | None = Field(

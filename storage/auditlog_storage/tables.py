@@ -35,6 +35,13 @@ def bucket_of(account: str) -> str:
     return f"kafkaMurmurHash({account}) % {ACCOUNT_BUCKETS}"
 
 
+EVENT_WORDS: Final = (
+    "lowerUTF8(arrayStringConcat(arrayConcat("
+    "[entity_id], [entity_name], [actor_id], [actor_name], [actor_email], related.id, related.name, "
+    "changes.field, changes.before, changes.after, mapValues(metadata)), '\\n'))"
+)
+"""SQL expression of the text that free text is looked for in: a line for each of an event's own texts."""
+
 # An acknowledged insert must survive a power cut: ClickHouse does not fsync by default.
 _DURABLE: Final = {"fsync_after_insert": 1, "fsync_part_directory": 1}
 
@@ -49,6 +56,13 @@ def _text(name: str, type: str = "String", codec: str = "ZSTD(1)") -> Column:
 def _word(name: str) -> Column:
     return _text(name, _WORD, codec="")
 
+
+READER_INDEXES: Final = (
+    "INDEX by_actor actor_id TYPE bloom_filter(0.01) GRANULARITY 1",
+    "INDEX by_request request_id TYPE bloom_filter(0.01) GRANULARITY 1",
+    f"INDEX by_word {EVENT_WORDS} TYPE text(tokenizer = splitByNonAlpha, posting_list_codec = 'bitpacking')",
+)
+"""Indexes that came with migration 4; in `AUDIT_EVENTS` from then on."""
 
 AUDIT_EVENTS: Final = Table(
     name="audit_events",
@@ -107,6 +121,7 @@ AUDIT_EVENTS: Final = Table(
         f"CONSTRAINT bucket_of_account CHECK account_bucket = {bucket_of('account_id')}",
         "INDEX by_item item_keys TYPE bloom_filter(0.01) GRANULARITY 1",
         "INDEX by_event event_id TYPE bloom_filter(0.01) GRANULARITY 1",
+        *READER_INDEXES,
         "PROJECTION by_offset (SELECT topic_id, kafka_partition, kafka_offset, account_id, event_id "
         "ORDER BY topic_id, kafka_partition, kafka_offset)",
     ),
@@ -115,6 +130,9 @@ AUDIT_EVENTS: Final = Table(
         # Counted in parts: about 1,250 batches of eight entity types.
         "non_replicated_deduplication_window": 10_000,
         "replicated_deduplication_window": 10_000,
+        # A page's rows lie far apart when they are an actor's or an item's: read little around each.
+        "index_granularity": 1_024,
+        "min_compress_block_size": 16_384,
         # Erasure and repair delete rows: the projection must follow.
         "lightweight_mutation_projection_mode": "rebuild",
     },

@@ -19,10 +19,15 @@ PATH_VALUES = {
     "entity_id": "lic_1",
     "field": "action",
     "token_id": "tok_0000000000000000",
+    "digest": "0",
+    "name": "page.css",
+    "job": "exp_" + "a" * 26,
+    "part": "1",
 }
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/accounts/{account}/tokens"): {"scope": "read"},
     ("POST", "/v1/accounts/{account}/viewer-tokens"): {},
+    ("POST", "/v1/accounts/{account}/exports"): {},
 }
 
 

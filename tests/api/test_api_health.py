@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from auditlog_api import metrics
+from auditlog_api.health import KafkaState
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.errors import BrokerUnavailable
 from kit.served_api import ServedApi, serving
@@ -28,18 +30,20 @@ def test_a_process_lives_and_is_ready(api: ServedApi) -> None:
 def test_kafka_is_asked_by_whoever_may_know_it(database_url: str, catalog: Catalog) -> None:
     asked = []
 
-    def probe() -> Mapping[str, int]:
+    def probe() -> KafkaState:
         asked.append(1)
-        return {"lag_offsets": 12}
+        return KafkaState(12, datetime(2026, 11, 1, 9, 30, tzinfo=UTC))
 
     with serving(database_url, catalog, kafka=probe) as served:
         for _ in range(5):
-            assert served.get("/readyz").json()["kafka"] == {"ok": True, "lag_offsets": 12}
+            state = served.get("/readyz").json()
+            assert state["kafka"] == {"ok": True, "lag_offsets": 12}
+            assert state["log"] == {"complete_up_to": "2026-11-01T09:30:00Z"}
     assert len(asked) == 1, "anybody may ask, so Kafka is asked once in a while"
 
 
 def test_without_kafka_events_can_still_be_read(database_url: str, catalog: Catalog) -> None:
-    def probe() -> Mapping[str, int]:
+    def probe() -> KafkaState:
         raise BrokerUnavailable("Kafka at kafka.internal:9092 does not answer")
 
     with serving(database_url, catalog, kafka=probe) as served:
@@ -69,8 +73,6 @@ def test_requests_are_counted_by_route_and_never_by_what_was_asked(api: ServedAp
 
 
 def test_every_metric_is_explained_in_the_docs() -> None:
-    from pathlib import Path
-
     page = (Path(__file__).parents[2] / "docs/monitoring.md").read_text("utf-8")
     names = [family.name for family in metrics.REGISTRY.collect() if family.name.startswith(metrics.PREFIX)]
     assert len(names) >= 9

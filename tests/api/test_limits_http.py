@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
 
+from auditlog_api import protocol
 from auditlog_schemas.catalog import Catalog
 from kit.served_api import ServedApi, serving
 from storage.event_log import Log
@@ -156,3 +159,38 @@ def test_clickhouse_away_is_503_and_tells_nothing(api: ServedApi, log: Log, cata
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
         assert "127.0.0.1" not in answer.text
+
+
+def test_headers_without_end_are_cut_off(narrow: ServedApi) -> None:
+    at = urlsplit(narrow.url)
+    for line in (b"x-%d: " + b"x" * 1_000 + b"\r\n", b"x" * 1_000):
+        with socket.create_connection((str(at.hostname), int(at.port or 0)), 10) as raw:
+            raw.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\nx-long: ")
+            sent = 0
+            with suppress(ConnectionError):
+                while sent < 50_000_000 and not select.select([raw], [], [], 0)[0]:
+                    raw.sendall(line)
+                    sent += len(line)
+            assert sent < 5_000_000, "headers of any size are read"
+    assert narrow.get("/livez").status_code == 200
+
+
+def test_a_request_that_does_not_begin_is_not_waited_for(
+    narrow: ServedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS_MAX", 0.5)
+    at = urlsplit(narrow.url)
+    for beginning in (b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n"):
+        with socket.create_connection((str(at.hostname), int(at.port or 0)), 20) as raw:
+            raw.sendall(beginning)
+            assert raw.recv(100) == b""
+
+
+def test_a_connection_is_kept_for_further_requests(narrow: ServedApi) -> None:
+    at = urlsplit(narrow.url)
+    with socket.create_connection((str(at.hostname), int(at.port or 0)), 20) as raw:
+        for _ in range(50):
+            raw.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\nx-long: " + b"x" * 3_000 + b"\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"ok\n"):
+                answer += raw.recv(10_000)

@@ -15,6 +15,7 @@ from auditlog_schemas.catalog import Catalog
 from auditlog_storage.tokens import TokenTable
 from kit.pipeline import Pipeline
 from kit.served_api import ServedApi, serving
+from kit.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.integration
 
@@ -94,9 +95,9 @@ def test_an_event_that_kafka_does_not_take_is_counted_and_delays_nobody(
     own = OwnEvents("127.0.0.1:1", catalog)
     with serving(database_url, catalog, own) as api:
         admin = api.token("acc_1", "admin")
-        began = time.monotonic()
+        watch = Stopwatch()
         made = api.ask("POST", "/v1/accounts/acc_1/tokens", admin, json={"scope": "read"})
-        assert time.monotonic() - began < 5
+        assert watch.seconds < 5
         assert made.status_code == 201
         own.close(0.1)
     assert metrics.OWN_EVENTS.labels("failed")._value.get() == before + 1

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kit.servers import START_SECONDS_MAX, bound
+from kit.stopwatch import Stopwatch
 
 AUDITLOG = (sys.executable, "-m", "auditlog_cli")
 VARIABLES = ("AUDITLOG_KAFKA", "AUDITLOG_CLICKHOUSE_URL", "AUDITLOG_CATALOG", "AUDITLOG_TOPIC", "COLUMNS")
@@ -60,9 +61,9 @@ class LongRunning:
 
     def interrupt(self) -> tuple[int, float]:
         """Press Ctrl-C; return the exit code and how long it took."""
-        began = time.monotonic()
+        watch = Stopwatch()
         self.process.send_signal(signal.SIGINT)
-        return self._ended(), time.monotonic() - began
+        return self._ended(), watch.seconds
 
     def _ended(self) -> int:
         try:

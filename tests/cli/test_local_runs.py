@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.running_command import AUDITLOG, LongRunning, environment, processes_of
+from kit.stopwatch import Stopwatch
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -51,18 +52,18 @@ def test_up_restarts_a_crashed_consumer_and_ctrl_c_leaves_no_process(tmp_path: P
 
 
 def test_the_demonstration_adds_up_and_cleans_up(tmp_path: Path) -> None:
-    began = time.monotonic()
+    watch = Stopwatch()
     done = subprocess.run(
         [*AUDITLOG, "demo", "--events", "4000"],
         env={k: v for k, v in environment(tmp_path).items() if k != "AUDITLOG_DATA_DIR"}
         | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - began < 60
+    assert watch.seconds < 60
     assert re.search(r"published +4,200 +4,000 events and 200 bad messages", done.stdout)
     assert re.search(r"stored +4,000\n", done.stdout)
     assert re.search(r"dead-lettered +200 +changes_missing 25, empty_message 25", done.stdout)

@@ -17,6 +17,7 @@ from auditlog_local.child import Child
 from kit.events import make_event
 from kit.pipeline import Pipeline
 from kit.servers import bound, own_clickhouse, own_kafka
+from kit.stopwatch import Stopwatch
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -101,7 +102,7 @@ def test_a_consumer_that_is_killed_again_and_again_loses_and_doubles_nothing(
         pipeline.wait_until_caught_up()
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)
     assert process.returncode == 0, log.read_text()
     assert sorted(pipeline.stored_ids()) == sorted(event.event_id for event in events)
     assert pipeline.check().accepted == 6_000
@@ -118,9 +119,9 @@ def test_sigterm_finishes_the_batch_under_way(servers: Servers, tmp_path: Path) 
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
     process.terminate()
-    asked = time.monotonic()
-    assert process.wait(15) == 0, log.read_text()
-    assert time.monotonic() - asked < 10
+    watch = Stopwatch()
+    assert process.wait(60) == 0, log.read_text()
+    assert watch.seconds < 10
     report = pipeline.check()
     assert len(pipeline.stored_ids()) == report.accepted, "rows without a ledger row"
     with pipeline.running():

@@ -13,12 +13,13 @@ import httpx
 
 from auditlog_api.app import create_app
 from auditlog_api.backend import Backend
-from auditlog_api.health import KafkaProbe
+from auditlog_api.health import AskKafka
 from auditlog_api.new_token import made_token
 from auditlog_api.own_events import OwnEvents
 from auditlog_api.problem import Problem
 from auditlog_api.server import address_of, listening, make_server
 from auditlog_api.settings import ApiSettings
+from auditlog_exports.jobs import Jobs
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_storage.connection import Connection
@@ -95,15 +96,21 @@ def serving(
     clickhouse_url: str,
     catalog: Catalog | None = None,
     own_events: OwnEvents | None = None,
-    kafka: KafkaProbe | None = None,
+    kafka: AskKafka | None = None,
+    exports: Jobs | None = None,
     **settings: Any,
 ) -> Iterator[ServedApi]:
     """Serve a migrated database while inside."""
-    given = {"viewer_keys": VIEWER_KEYS, "tail_poll_seconds": 0.1, "log_requests": False} | settings
+    given = {
+        "viewer_keys": VIEWER_KEYS,
+        "tail_poll_seconds": 0.1,
+        "snapshot_seconds": 0,
+        "log_requests": False,
+    } | settings
     chosen = ApiSettings.load(**given)
     storage = StorageSettings.load(url=clickhouse_url, connections_max=chosen.queries_max + 4)
     with Connection(storage) as connection, listening("127.0.0.1", 0) as bound:
-        app = create_app(chosen, connection, catalog or load_catalog(), own_events, kafka)
+        app = create_app(chosen, connection, catalog or load_catalog(), own_events, kafka, exports)
         server = make_server(app, chosen)
         loop = asyncio.new_event_loop()
 

@@ -30,8 +30,13 @@ class Spread(LoadFileScheduling):  # type: ignore[misc]
     """Hands out whole files in the order in which they were collected, and the tests of some files singly."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file: str = super()._split_scope(nodeid)
-        return nodeid if file in FILES_OF_SINGLE_TESTS else file
+        return piece_of(nodeid)
+
+
+def piece_of(nodeid: str) -> str:
+    """Return the name of the piece of work that this test is in: what one worker runs in one go."""
+    file = nodeid.partition("::")[0]
+    return nodeid if file in FILES_OF_SINGLE_TESTS else file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -76,14 +81,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a worker, put the files with long tests first, then those that need servers, then the others."""
+    """On a worker, put the pieces with long tests first, then those that need servers, then the others."""
     if not hasattr(config, "workerinput"):
         return
     ranks: dict[str, int] = {}
     for item in items:
-        file = item.nodeid.partition("::")[0]
-        ranks[file] = min(_rank(item), ranks.get(file, 2))
-    items.sort(key=lambda item: ranks[item.nodeid.partition("::")[0]])
+        piece = piece_of(item.nodeid)
+        ranks[piece] = min(_rank(item), ranks.get(piece, 2))
+    items.sort(key=lambda item: ranks[piece_of(item.nodeid)])
 
 
 def _rank(item: pytest.Item) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from auditlog_local.ports import free_ports
+from kit.stopwatch import Stopwatch
 from local.conftest import Start, command
 from local.http_call import Answer, call, value
 
@@ -35,7 +36,7 @@ def test_data_and_users_outlive_a_stop_and_a_crash(start: Start) -> None:
     value(url, "CREATE USER reader IDENTIFIED BY 'secret' SETTINGS readonly = 1")
     value(url, "GRANT SELECT ON kept.* TO reader")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     process, url = start()
     url += "/kept"
     assert value(url, "SELECT count() FROM t") == "1000"
@@ -53,7 +54,7 @@ def test_a_stop_waits_for_running_statements(start: Start) -> None:
     process, url = start()
     thread, found = in_background(url, "SELECT sleep(2), 'done'")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     thread.join()
     assert found[0].body == b"0\tdone\n"
 
@@ -63,10 +64,10 @@ def test_a_stop_kills_what_does_not_end(start: Start) -> None:
     thread, _ = in_background(
         url, "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))"
     )
-    began = time.monotonic()
+    watch = Stopwatch()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
-    assert time.monotonic() - began < 5
+    assert process.wait(60) == 0
+    assert watch.seconds < 5
     thread.join()
 
 
@@ -102,7 +103,7 @@ def resident_bytes(pid: int) -> int:
 
 def refusal(data_dir: Path) -> str:
     (port,) = free_ports(1)
-    done = subprocess.run(command(data_dir, port), capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command(data_dir, port), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     return done.stderr
@@ -125,7 +126,7 @@ def test_a_taken_port_is_an_error(start: Start, tmp_path: Path) -> None:
     _, url = start()
     port = int(url.rpartition(":")[2])
     done = subprocess.run(
-        command(tmp_path / "other", port), capture_output=True, text=True, timeout=30, check=False
+        command(tmp_path / "other", port), capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

@@ -22,6 +22,7 @@ from auditlog_local.stack import Addresses, Stack, find_running
 from auditlog_local.supervisor import ChildEvent
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
 from kit.servers import bound
+from kit.stopwatch import Stopwatch
 from local.http_call import value
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
@@ -81,10 +82,10 @@ def test_a_stack_keeps_its_data_and_addresses_and_leaves_no_process(tmp_path: Pa
         Stack(data_dir).start()
     assert found(data_dir) == first
 
-    began = time.monotonic()
+    watch = Stopwatch()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
-    assert time.monotonic() - began < 10
+    assert process.wait(60) == 0
+    assert watch.seconds < 10
     assert find_running(data_dir) is None
     assert not (data_dir / "stack.json").exists()
     assert no_process_mentions(str(data_dir))

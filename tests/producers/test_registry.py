@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.long]
 def open_client() -> Iterator[OpenClient]:
     opened: list[SchemaRegistry] = []
 
-    def open_(url: str, timeout_seconds: float = 5) -> SchemaRegistry:
+    def open_(url: str, timeout_seconds: float = 60) -> SchemaRegistry:
         opened.append(SchemaRegistry(url, timeout_seconds=timeout_seconds))
         return opened[-1]
 
@@ -49,6 +49,8 @@ def test_the_sdk_frames_with_the_id_that_the_registry_gives(
     parts: dict[str, Any],
     read: Read,
 ) -> None:
+    # A registry takes long for the first schema of its life, longer than the SDK waits.
+    registry.register("first-value", "string")
     with AuditProducer(mock_kafka, service="s", topic=topic, registry=registry_server.url) as producer:
         handle = producer.record(**parts)
         handle.result(60)

@@ -62,7 +62,15 @@ ACTIONS = {
     ],
     "Devices": ["device_reset", "device_blacklisted", "device_borrowed", "device_borrow_released"],
 }
-OWN_ACTIONS = ["audit_token_created", "audit_token_revoked", "audit_log_read"]
+OWN_ACTIONS = [
+    "audit_token_created",
+    "audit_token_revoked",
+    "audit_export_created",
+    "audit_export_downloaded",
+    "audit_export_cancelled",
+    "audit_export_deleted",
+    "audit_log_read",
+]
 CATALOG = load_catalog()
 
 

@@ -7,8 +7,16 @@ import pytest
 from simulated.breakages import BREAKAGES
 from simulated.seeds import first_failure, run_seeds
 
+AFTER_MANY_SEEDS = frozenset({"acts in dead epochs", "records without deadline"})
 
-@pytest.mark.parametrize("name", BREAKAGES)
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=(pytest.mark.many, pytest.mark.long) if name in AFTER_MANY_SEEDS else ())
+        for name in BREAKAGES
+    ],
+)
 def test_a_breakage_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     breakage = BREAKAGES[name]
     with monkeypatch.context() as patch:

@@ -10,7 +10,7 @@ from simulated.world import Outcome, run_seed
 
 SEEDS = 2_000
 CHUNK = 100
-FAST_SEEDS = 200
+FAST_SEEDS = 100
 CHUNKS = [
     pytest.param(first, marks=() if first < FAST_SEEDS else pytest.mark.many)
     for first in range(0, SEEDS, CHUNK)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.event import AuditEvent, new_event_id
 from auditlog_storage.connection import Connection
+from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.tables import EVENT_ROWS, bucket_of
 from auditlog_storage.writer import EventWriter
 
@@ -26,7 +27,10 @@ class Log:
         self.connection = connection
         self.catalog = catalog
         self.writer = EventWriter(connection)
+        self.ledger = Ledger(connection)
         self.topic_id = uuid4()
+        self.received_at = RECEIVED
+        self.topic = f"topic-{self.topic_id.hex}"
         self._offsets = count()
         self._buckets: dict[str, int] = {}
 
@@ -62,7 +66,35 @@ class Log:
         return pa.RecordBatch.from_pylist(rows, schema=EVENT_ROWS)
 
     def store(self, *events: AuditEvent, kafka_partition: int = 0, first_offset: int | None = None) -> None:
-        self.writer.insert(self.batch(events, kafka_partition, first_offset), token=uuid4().hex)
+        """Store events and record them, as a consumer does."""
+        rows = self.batch(events, kafka_partition, first_offset)
+        self.writer.insert(rows, token=uuid4().hex)
+        self.record(rows)
+
+    def record(self, rows: pa.RecordBatch) -> None:
+        """Record the partition of these rows up to the last of them; offsets without a row are absent."""
+        if not rows.num_rows:
+            return
+        partition = rows.column("kafka_partition")[0].as_py()
+        found: list[Any] = rows.column("kafka_offset").to_pylist()
+        offsets = [int(offset) for offset in found]
+        first, last = min(offsets), max(offsets)
+        accepted = len(set(offsets))
+        self.ledger.append(
+            Range(
+                topic=self.topic,
+                topic_id=self.topic_id,
+                kafka_partition=partition,
+                first_offset=first,
+                last_offset=last,
+                accepted=accepted,
+                rejected=0,
+                duplicates=0,
+                absent=last - first + 1 - accepted,
+                consumer_group="tests",
+                recorded_at=datetime.now(UTC),
+            )
+        )
 
     def bucket(self, account_id: str) -> int:
         if account_id not in self._buckets:
@@ -90,7 +122,7 @@ class Log:
             "topic_id": self.topic_id.bytes,
             "kafka_partition": kafka_partition,
             "kafka_offset": kafka_offset,
-            "received_at": RECEIVED,
+            "received_at": self.received_at,
         }
 
 

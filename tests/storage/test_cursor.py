@@ -11,15 +11,26 @@ from hypothesis import strategies as st
 from auditlog_schemas.errors import BadFilter
 from auditlog_storage.cursor import Cursor, Position, decode_cursor, encode_cursor
 from auditlog_storage.filters import EventFilter, Item
+from auditlog_storage.snapshot import Snapshot
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+PARTITIONS = st.tuples(st.uuids(), st.integers(0, 2**31 - 1))
 CURSORS = st.builds(
     Cursor,
     st.builds(Position, st.integers(-(2**63), 2**63 - 1), st.uuids()),
     st.booleans(),
     st.none() | st.datetimes(datetime(1970, 1, 1), timezones=st.just(UTC)),
+    st.builds(
+        Snapshot,
+        st.dictionaries(
+            st.tuples(st.uuids(), st.integers(0, 2**31 - 1)), st.integers(0, 2**63 - 1), max_size=5
+        ),
+        st.frozensets(st.uuids(), max_size=2),
+    ),
 )
-PLACE = Cursor(Position(1_772_366_400_000_001, UUID("0199c3a8-7f00-7abc-8def-0123456789ab")), False, None)
+PLACE = Cursor(
+    Position(1_772_366_400_000_001, UUID("0199c3a8-7f00-7abc-8def-0123456789ab")), False, None, Snapshot({})
+)
 FILTER = EventFilter(
     actions=("license_created", "license_deleted"),
     actor_id="usr_1",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from auditlog_cli.addresses import consumer_settings
-from auditlog_cli.inert import shortened
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from auditlog_cli.tables import Column, column_time, write_table
 from auditlog_cli.terminal import is_terminal, say, write, write_json
 from auditlog_schemas.errors import ConfigError, InvalidEvent, NotFound
+from auditlog_schemas.inert import shortened
 from auditlog_storage.moments import rfc3339
 
 if TYPE_CHECKING:

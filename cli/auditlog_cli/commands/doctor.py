@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from auditlog_cli import failures
-from auditlog_cli.inert import inert
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from auditlog_cli.terminal import data_console, is_terminal, write, write_json
+from auditlog_schemas.inert import inert
 
 if TYPE_CHECKING:
     from auditlog_cli.doctor.diagnosis import Diagnosis

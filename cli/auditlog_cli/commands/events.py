@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from auditlog_cli.addresses import connect
 from auditlog_cli.catalog_source import configured_catalog
-from auditlog_cli.inert import shortened
 from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Since, Until
 from auditlog_cli.sentences import SENTENCE_CHARACTERS_MAX, changes_in_words
 from auditlog_cli.tables import Column, column_time, write_table
 from auditlog_cli.terminal import is_terminal, say, write_json
 from auditlog_schemas.errors import BadFilter
+from auditlog_schemas.inert import inert, shortened
 from auditlog_storage.event_json import event_json
 from auditlog_storage.moments import parse_moment
 
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from auditlog_schemas.catalog import Catalog
     from auditlog_storage.filters import EventFilter, Item
     from auditlog_storage.reader import LogReader, Page
+    from auditlog_storage.search import Search
     from auditlog_storage.stored_event import StoredEvent
+
+SHOWN_CHARACTERS_MAX: Final = 80
+"""Of a search with a mistake."""
 
 _COLUMNS: Final = (
     Column("Time (UTC)", "dim", width=20, whole=True),
@@ -34,6 +39,13 @@ _COLUMNS: Final = (
 
 def events(
     account: Annotated[str, typer.Option(help="Whose log.")],
+    search: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SEARCH]",
+            help="Only what matches, for example 'action:license.* -actor:usr_7 created:3d'; in quotes.",
+        ),
+    ] = None,
     item: Annotated[
         str | None, typer.Option(metavar="TYPE/ID", help="Events of one item, for example license/lic_1.")
     ] = None,
@@ -58,6 +70,7 @@ def events(
         item=_item(item) if item is not None else None,
         since=parse_moment("--since", since) if since is not None else None,
         until=parse_moment("--until", until) if until is not None else None,
+        search=_search(search) if search is not None else None,
     )
     catalog = configured_catalog()
     with connect(data_dir) as connection:
@@ -117,6 +130,28 @@ def _explain_nothing(reader: LogReader, account: str, filter: EventFilter, catal
         say(f"no events of account {account} match")
     else:
         say(f"account {account} has no events")
+
+
+def _search(text: str) -> Search:
+    from auditlog_storage.search import BadSearch, parse_search
+
+    try:
+        return parse_search(text, datetime.now(UTC))
+    except BadSearch as mistake:
+        for line in pointed_out(text, mistake.position):
+            say(line)
+        raise
+
+
+def pointed_out(text: str, position: int) -> tuple[str, str]:
+    """Return the text around a position, and a line with a caret under it."""
+    from rich.cells import cell_len
+
+    first = max(0, position - SHOWN_CHARACTERS_MAX // 2)
+    before = ("…" if first else "") + inert(text[first:position])
+    behind = inert(text[position : first + SHOWN_CHARACTERS_MAX])
+    more = "…" if first + SHOWN_CHARACTERS_MAX < len(text) else ""
+    return before + behind + more, " " * cell_len(before) + "^"
 
 
 def _item(text: str) -> Item:

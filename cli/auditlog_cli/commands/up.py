@@ -60,6 +60,7 @@ def _what_to_try(pipeline: LocalPipeline, data_dir: Path) -> None:
     say(f"  {name} doctor{option}")
     token = trial_token(pipeline.connection)
     say(f"  curl -H 'Authorization: Bearer {token}' {pipeline.api_url}/v1/accounts/{TRIAL_ACCOUNT}/events")
+    say(f"  or in a browser: {pipeline.api_url}/sign-in?token={token}")
     say(f"  (the token is for {TRIAL_ACCOUNT} and for a day; `{name} token create` makes others)")
     say("for your own programs:")
     for variable, value in pipeline.environment.items():

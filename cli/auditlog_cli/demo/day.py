@@ -38,6 +38,8 @@ class Day:
         self._end = end
         self._seed = seed
         self.sizes = dict(zip(ACCOUNTS, _shares(events, len(ACCOUNTS)), strict=True))
+        self.vendors: dict[str, Vendor] = {}
+        """The accounts as they stand, once all events were yielded."""
         self._histories: dict[tuple[str, str], list[str]] = {}
 
     def events(self) -> Iterator[AuditEvent]:
@@ -61,7 +63,7 @@ class Day:
     def _of_account(self, rank: int, account_id: str) -> Iterator[tuple[int, int, AuditEvent]]:
         """Yield (microseconds, rank, event); the rank decides between equal times."""
         rng = random.Random(f"{self._seed}/{account_id}")  # noqa: S311 - a reproducible play, no secret
-        vendor = Vendor(account_id, rng)
+        vendor = self.vendors[account_id] = Vendor(account_id, rng)
         shift = _HOURS_AHEAD_OF_UTC[rank % len(_HOURS_AHEAD_OF_UTC)]
         for moment in _times(rng, self._end, self.sizes[account_id], shift):
             part, deed = _next_deed(vendor)

@@ -17,6 +17,7 @@ from auditlog_consumer.lag import lag
 from auditlog_schemas.errors import StorageUnavailable
 
 if TYPE_CHECKING:
+    from auditlog_cli.demo.vendor import Vendor
     from auditlog_cli.happenings import Happenings
     from auditlog_cli.local_pipeline import LocalPipeline
 
@@ -38,6 +39,11 @@ class Performance:
     def license_id(self) -> str:
         """Return the license whose day is told."""
         return self._day.story()[1]
+
+    @property
+    def vendor(self) -> Vendor:
+        """Return the account of that license, as it stands at the end of the day."""
+        return self._day.vendors[self._day.story()[0]]
 
     def play(self) -> bool:
         """Do it all; return whether the numbers add up.

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from auditlog_cli.commands.check import summary
 from auditlog_cli.demo.names import ACCOUNTS
-from auditlog_cli.inert import inert
 from auditlog_cli.own_name import data_dir_option, own_name
 from auditlog_cli.sentences import changes_in_words
-from auditlog_cli.terminal import data_console, is_terminal, write
+from auditlog_cli.terminal import data_console, is_terminal, say, write
+from auditlog_schemas.inert import inert
 from auditlog_storage.reader import LogReader
 
 if TYPE_CHECKING:
+    from auditlog_cli.demo.host.app import Host
     from auditlog_cli.demo.result import Result
     from auditlog_schemas.catalog import Catalog
     from auditlog_storage.connection import Connection
@@ -82,6 +83,22 @@ def write_what_to_try(data_dir: Path, license_id: str, stays: bool) -> None:
         "doctor",
     ):
         write(f"  {name} {arguments}{option}")
+
+
+def say_links(url: str, host: Host) -> None:
+    """Say where the sample host is, and a page of each kind with an item's log at its bottom."""
+    licenses = host.vendor.licenses
+    license = next((one for one in licenses if one.id == host.first.id), licenses[-1])
+    links = {"Settings: Audit logs": "audit-logs", "A license": f"license/{license.id}"}
+    if license.product:
+        links["A product"] = f"product/{license.product.id}"
+    if license.order:
+        links["An order"] = f"order/{license.order.id}"
+    if license.order and license.order.customer:
+        links["A customer"] = f"customer/{license.order.customer.id}"
+    say("in a browser:")
+    for name, path in links.items():
+        say(f"  {name:<22}{url}/{path}")
 
 
 def _heading(text: str) -> None:

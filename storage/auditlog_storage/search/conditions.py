@@ -9,6 +9,8 @@ from auditlog_schemas.record import micros_of
 from auditlog_storage.search.globs import Glob
 from auditlog_storage.search.search import Term
 from auditlog_storage.search.values import ItemGlob, Network, TimeRange, Value
+from auditlog_storage.search.words import is_one_word, phrase_pattern
+from auditlog_storage.tables import EVENT_WORDS
 
 
 class _Parameters:
@@ -161,14 +163,20 @@ def _bounds(value: TimeRange, parameters: _Parameters) -> list[str]:
     ]
 
 
-_TEXTS: Final = """arrayStringConcat(arrayConcat([event_id::String], [entity_id], [actor_id]), ' ')"""
-
-
 def _text(term: Term, parameters: _Parameters) -> list[str]:
-    return [
-        f"lowerUTF8({_TEXTS}) LIKE lowerUTF8({parameters.text(f'%{glob.like}%')})"
-        for glob in _globs(term.values)
-    ]
+    return [_phrase(glob, parameters) for glob in _globs(term.values)]
+
+
+def _phrase(glob: Glob, parameters: _Parameters) -> str:
+    """Return the condition that a phrase occurs in one of the texts, from word to word."""
+    wanted = []
+    if glob.exact is not None:
+        words = f"tokens(lowerUTF8({parameters.text(glob.exact)}), 'splitByNonAlpha')"
+        # Answered by the index by_word alone.
+        wanted.append(f"hasAllTokens({EVENT_WORDS}, {words})")
+    if not (glob.exact and is_one_word(glob.exact)):
+        wanted.append(f"match({EVENT_WORDS}, lowerUTF8({parameters.text(phrase_pattern(glob))}))")
+    return _all(wanted)
 
 
 _COMPILED: Final[dict[str, Callable[[Term, _Parameters], list[str]]]] = {

@@ -9,6 +9,7 @@ from typing import Final
 
 from auditlog_storage.search.globs import Glob
 from auditlog_storage.search.values import BadValue, Value, read_address, read_item, read_times
+from auditlog_storage.search.words import has_word
 
 Reading = Callable[[Glob, datetime], Value]
 
@@ -44,8 +45,8 @@ def _action(glob: Glob, now: datetime) -> Glob:
 
 
 def _words(glob: Glob, now: datetime) -> Glob:  # noqa: ARG001
-    if not any(piece.strip() for piece in glob.pieces):
-        raise BadValue("a text without characters", "text to look for")
+    if not any(has_word(piece) for piece in glob.pieces):
+        raise BadValue("a text without a letter or digit", "a word to look for")
     return glob
 
 

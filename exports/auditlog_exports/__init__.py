@@ -1,0 +1,1 @@
+"""Bulk export: jobs in an object store that finish, resume, and can be checked afterwards."""

@@ -1,0 +1,126 @@
+"""Where the ledger ends: the furthest range of each partition, at a cost that does not grow with the ledger.
+
+The ledger gets a row for each batch, millions a month. Its key begins with topic and partition, so the last
+topic, the last partition of a topic and the last range of a partition are each the end of a piece of the key:
+every query here reads the last granule of such a piece in each part, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from auditlog_storage.snapshot import Snapshot
+
+_PARTITIONS_A_QUERY: Final = 100
+
+Read = Callable[[str, Mapping[str, object]], list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEnd:
+    """The end of a partition's furthest range.
+
+    Attributes:
+        topic: the topic's name when it was recorded.
+        topic_id: Kafka's id of the topic.
+        kafka_partition: the partition.
+        first_offset: of the furthest range.
+        next_offset: the offset after it.
+        recorded_at: when it was recorded (aware UTC).
+    """
+
+    topic: str
+    topic_id: UUID
+    kafka_partition: int
+    first_offset: int
+    next_offset: int
+    recorded_at: datetime
+
+
+class LedgerEnds:
+    """Reads the ends of all topics and partitions; safe to share between threads.
+
+    Args:
+        read: runs a SELECT with parameters, and returns its rows, as `Connection.query_rows` does.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+
+    def read(self) -> list[LedgerEnd]:
+        """Return the end of every partition that has a range."""
+        partitions = [
+            (topic_id, partition)
+            for topic_id, last_partition in self._topics()
+            for partition in range(last_partition + 1)
+        ]
+        return [
+            end
+            for first in range(0, len(partitions), _PARTITIONS_A_QUERY)
+            for end in self._of(partitions[first : first + _PARTITIONS_A_QUERY])
+        ]
+
+    def _topics(self) -> list[tuple[UUID, int]]:
+        """Return every topic with its last partition; a topic's partitions are numbered without a gap."""
+        found: list[tuple[UUID, int]] = []
+        while True:
+            values = {"before": found[-1][0]} if found else {}
+            sql = _LAST_TOPIC.format("WHERE topic_id < {before:UUID}" if found else "")
+            rows = self._read(sql, values)
+            if not rows:
+                return found
+            found.append(rows[0])
+
+    def _of(self, partitions: Sequence[tuple[UUID, int]]) -> Iterable[LedgerEnd]:
+        values: dict[str, object] = {}
+        queries = []
+        for number, (topic_id, partition) in enumerate(partitions):
+            queries.append(_LAST_RANGE.format(number=number))
+            values |= {f"topic_{number}": topic_id, f"partition_{number}": partition}
+        rows = self._read("\nUNION ALL\n".join(queries), values)
+        ends: dict[tuple[UUID, int], LedgerEnd] = {}
+        for end in (LedgerEnd(*row) for row in rows):
+            key = end.topic_id, end.kafka_partition
+            if key not in ends or end.next_offset > ends[key].next_offset:
+                ends[key] = end
+        return ends.values()
+
+
+def snapshot_of(ends: Iterable[LedgerEnd]) -> Snapshot:
+    """Return the snapshot of everything that is recorded.
+
+    A topic that was deleted and made again under the same name is closed: its consumer reads the new one.
+    """
+    known = list(ends)
+    newest: dict[str, LedgerEnd] = {}
+    for end in known:
+        if end.topic not in newest or end.recorded_at > newest[end.topic].recorded_at:
+            newest[end.topic] = end
+    live = {end.topic_id for end in newest.values()}
+    return Snapshot(
+        {(end.topic_id, end.kafka_partition): end.next_offset for end in known if end.topic_id in live},
+        frozenset(end.topic_id for end in known if end.topic_id not in live),
+    )
+
+
+# Without FINAL, which would read and merge much more. Of two rows with one start the longer one holds, but
+# an order by that as well would not be the key's any more: it reads a whole partition.
+_LAST_TOPIC: Final = """
+    SELECT topic_id, kafka_partition FROM audit_ranges
+    {}
+    ORDER BY topic_id DESC, kafka_partition DESC
+    LIMIT 1
+"""
+
+_LAST_RANGE: Final = """
+    SELECT * FROM (
+        SELECT topic, topic_id, kafka_partition, first_offset, last_offset + 1, recorded_at FROM audit_ranges
+        WHERE topic_id = {{topic_{number}:UUID}} AND kafka_partition = {{partition_{number}:Int32}}
+        ORDER BY first_offset DESC
+        LIMIT 2
+    )
+"""

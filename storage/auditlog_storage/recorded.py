@@ -1,0 +1,45 @@
+"""What the ledger has recorded, as a snapshot that a cursor can carry."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+from auditlog_storage.account_query import AccountQuery
+from auditlog_storage.filters import EventFilter
+from auditlog_storage.ledger_ends import snapshot_of
+from auditlog_storage.snapshot import Snapshot
+
+PARTITIONS_IN_CURSOR_MAX: Final = 64
+
+_PARTITIONS: Final = "DISTINCT topic_id, kafka_partition"
+
+
+class Recorded:
+    """The newest snapshot, at most so old; safe to share between threads."""
+
+    def __init__(self, query: AccountQuery, age_seconds_max: float) -> None:
+        self._query = query
+        self._age_seconds_max = age_seconds_max
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot({})
+        self._read_at = float("-inf")
+
+    def snapshot(self, account_id: str) -> Snapshot:
+        """Return what is recorded of an account; with many partitions, only of those that it has rows in."""
+        snapshot = self.all_accounts()
+        if len(snapshot.ends) <= PARTITIONS_IN_CURSOR_MAX:
+            return snapshot
+        # An account's events have one key and so one partition, until partitions are added.
+        found = self._query.rows(account_id, EventFilter(), _PARTITIONS)
+        return snapshot.only({(topic_id, partition) for topic_id, partition in found})
+
+    def all_accounts(self) -> Snapshot:
+        """Return what is recorded of all accounts."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= self._age_seconds_max:
+                started = time.monotonic()
+                self._snapshot = snapshot_of(self._query.ledger_ends())
+                self._read_at = started
+            return self._snapshot
