@@ -19,15 +19,24 @@ class Body:
 
     The whole body is there before a statement starts, so a client that dies while sending never leaves
     half an INSERT behind.
+
+    Attributes:
+        spool_dir: where the temporary file is, if there is one.
+        size: how many bytes were written.
     """
 
     def __init__(self, spool_dir: Path, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
-        self._spool_dir = spool_dir
+        self.spool_dir = spool_dir
         self._memory_bytes_max = memory_bytes_max
         self._pieces: list[bytes] = []
         self._file: BinaryIO | None = None
         self._path: Path | None = None
         self.size = 0
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it needs no temporary file."""
+        return self._file is None
 
     def write(self, data: bytes) -> None:
         """Append to the body."""
@@ -42,7 +51,7 @@ class Body:
             self._file.write(data)
 
     def _spill(self) -> None:
-        descriptor, name = tempfile.mkstemp(prefix="body-", dir=self._spool_dir)
+        descriptor, name = tempfile.mkstemp(prefix="body-", dir=self.spool_dir)
         self._path = Path(name)
         self._file = os.fdopen(descriptor, "w+b")
         for piece in self._pieces:

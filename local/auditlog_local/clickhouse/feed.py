@@ -1,12 +1,13 @@
-"""A request's data as something the engine can read: a pipe that a thread fills."""
+"""A request's data as something the engine can read, and the pipe of its results."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import threading
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import IO
 
 from auditlog_local.clickhouse.body import Body
 
@@ -22,30 +23,21 @@ def widen_pipe(descriptor: int) -> None:
 
 @contextmanager
 def feed(body: Body, skip: int) -> Iterator[str]:
-    """A path that reads as the body from ``skip`` on, once, while inside.
+    """A path that reads as the body from ``skip`` on, while inside.
 
     The engine reads it with ``FROM INFILE`` or ``file()``. chDB's own `send_insert` is not used: it says
-    "stored" when the last step of the insert fails (a violated constraint, too many partitions).
+    "stored" when the last step of the insert fails (a violated constraint, too many partitions). Nor is a
+    pipe: the engine's reader of Arrow seeks, and where the data comes in pieces that fails with error 87.
     """
-    read_fd, write_fd = os.pipe()
-    widen_pipe(write_fd)
-    thread = threading.Thread(target=_fill, args=(write_fd, body, skip), name="feed")
-    thread.start()
-    try:
-        yield f"/dev/fd/{read_fd}"
-    finally:
-        # An engine that stopped reading early leaves the thread writing; this ends it with EPIPE.
-        os.close(read_fd)
-        thread.join()
-
-
-def _fill(write_fd: int, body: Body, skip: int) -> None:
-    try:
+    with _file(body) as file:
         for piece in body.pieces(skip):
-            left = memoryview(piece)
-            while left:
-                left = left[os.write(write_fd, left) :]
-    except BrokenPipeError:
-        pass
-    finally:
-        os.close(write_fd)
+            file.write(piece)
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
+
+
+def _file(body: Body) -> IO[bytes]:
+    """A file without a name: in memory where the system has such, and the body is there too."""
+    if body.in_memory and hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("body"), "w+b")
+    return tempfile.TemporaryFile(prefix="feed-", dir=body.spool_dir)
