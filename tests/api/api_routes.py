@@ -11,6 +11,9 @@ from uuid import uuid4
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
 
+PAGES = ("/sign-in", "/sign-out", "/accounts/", "/assets/", "/embed/")
+"""How the addresses of the pages begin, besides the root."""
+
 # What a request without a mistake brings, by the name of the parameter in the path.
 PATH_VALUES = {
     "account": "acc_1",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.api_routes import addresses
+from api.api_routes import PAGES, addresses
 from auditlog_api.app import create_app
 from auditlog_api.problem import TYPE_PREFIX
 from auditlog_storage.event_csv import CSV_COLUMNS
@@ -69,10 +69,6 @@ def test_a_hosts_backend_makes_a_viewer_token_in_ten_lines(
     assert api.get("/v1/accounts/acc_1/events", whole).status_code == 200
     assert api.get("/v1/accounts/acc_1/items/license/lic_1/events", item).status_code == 200
     assert api.get("/v1/accounts/acc_1/events", item).status_code == 404
-
-
-PAGES = ("/sign-in", "/sign-out", "/accounts/", "/assets/", "/embed/")
-"""How the addresses of the pages begin, besides the root: docs/pages.md is about them."""
 
 
 def test_every_address_is_listed(api: ServedApi) -> None:
