@@ -46,7 +46,7 @@ def test_schemathesis_finds_no_server_error(whole_api: ServedApi, log: Log) -> N
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Operations:" in done.stdout
