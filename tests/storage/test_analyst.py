@@ -10,7 +10,6 @@ from auditlog_schemas.errors import ConfigError
 from auditlog_storage.analyst import ensure_analyst
 from auditlog_storage.connection import Connection
 from auditlog_storage.migrations import migrate
-from auditlog_storage.reader import LogReader
 from storage.analyst_login import PASSWORD, analyst_connection
 from storage.event_log import Log
 
@@ -28,7 +27,6 @@ def test_it_reads(analyst: Connection, catalog: Catalog) -> None:
     sql = "SELECT count() FROM audit_log_v1 WHERE account_id = 'acc_read'"
     assert analyst.query_rows(sql) == [(1,)]
     assert analyst.query_rows("SELECT count() FROM audit_actions") == [(len(catalog.actions),)]
-    assert len(LogReader(analyst).timeline("acc_read").events) == 1
 
 
 @pytest.mark.parametrize(

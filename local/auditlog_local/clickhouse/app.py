@@ -21,6 +21,7 @@ from auditlog_local.clickhouse.codecs import Decoder
 from auditlog_local.clickhouse.engine import Engine
 from auditlog_local.clickhouse.errors import QUERY_IS_TOO_LARGE, EngineError
 from auditlog_local.clickhouse.feed import PIPE_BYTES, widen_pipe
+from auditlog_local.clickhouse.form import FORM_BYTES_MAX, read_form
 from auditlog_local.clickhouse.job import Job, Outcome
 from auditlog_local.clickhouse.request import QueryRequest, read_request
 from auditlog_local.clickhouse.response import Response
@@ -71,7 +72,7 @@ class QueryEndpoint:
             user = self._access.authenticate(asked.user, asked.password)
             async with self._admission.slot(asked.query_id):
                 with Body(self._spool_dir) as body:
-                    await _receive_body(request, asked, body)
+                    asked = await _receive_body(request, asked, body)
                     statement = _find_statement(body)
                     loop = asyncio.get_running_loop()
                     job = await loop.run_in_executor(self._pool, self._runner.admit, asked, user, statement)
@@ -157,13 +158,28 @@ async def _pipe_reader(read_fd: int) -> tuple[asyncio.StreamReader, asyncio.Read
     return reader, transport
 
 
-async def _receive_body(request: Request, asked: QueryRequest, body: Body) -> None:
+async def _receive_body(request: Request, asked: QueryRequest, body: Body) -> QueryRequest:
+    """Put the statement, and the data behind it, into `body`; return the request with a form's parameters."""
     if asked.query:
         body.write(asked.query + b"\n")
     decoder = Decoder(asked.request_coding)
+    form: list[bytes] = []
+    size = 0
     async for piece in request.stream():
-        body.write(decoder.write(piece))
+        decoded = decoder.write(piece)
+        if asked.form_boundary is None:
+            body.write(decoded)
+            continue
+        form.append(decoded)
+        size += len(decoded)
+        if size > FORM_BYTES_MAX:
+            raise EngineError(QUERY_IS_TOO_LARGE, f"a form has at most {FORM_BYTES_MAX} bytes here")
     decoder.finish()
+    if asked.form_boundary is None:
+        return asked
+    fields = read_form(b"".join(form), asked.form_boundary)
+    body.write(fields.get("query", b""))
+    return asked.with_form(fields)
 
 
 def _find_statement(body: Body) -> Statement:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.datastructures import Headers, QueryParams
 
@@ -19,6 +19,7 @@ from auditlog_local.clickhouse.errors import (
     NOT_IMPLEMENTED,
     EngineError,
 )
+from auditlog_local.clickhouse.form import boundary_of
 
 # Not settings of the statement, though they travel in the URL beside them.
 _RESERVED = frozenset(
@@ -62,6 +63,16 @@ class QueryRequest:
     request_coding: str
     response_coding: str | None
     roles: tuple[str, ...] = field(default=())
+    form_boundary: str | None = None
+
+    def with_form(self, fields: dict[str, bytes]) -> QueryRequest:
+        """The request with the parameters that a form's fields bring."""
+        found = {
+            name[6:]: value.decode("utf-8", "surrogateescape")
+            for name, value in fields.items()
+            if name.startswith("param_")
+        }
+        return replace(self, params={**self.params, **found})
 
 
 def read_request(method: str, url: QueryParams, headers: Headers) -> QueryRequest:
@@ -69,12 +80,8 @@ def read_request(method: str, url: QueryParams, headers: Headers) -> QueryReques
 
     Raises:
         EngineError: credentials given twice or malformed, a number that is none, or a feature of
-            ClickHouse's HTTP interface that is not served here (multipart forms, block compression).
+            ClickHouse's HTTP interface that is not served here (block compression).
     """
-    if headers.get("content-type", "").startswith("multipart/"):
-        raise EngineError(
-            NOT_IMPLEMENTED, "multipart requests (external data, form parameters) are not served here"
-        )
     if url.get("decompress") == "1" or url.get("compress") == "1":
         raise EngineError(
             NOT_IMPLEMENTED, "use Content-Encoding and Accept-Encoding instead of compress/decompress"
@@ -102,6 +109,7 @@ def read_request(method: str, url: QueryParams, headers: Headers) -> QueryReques
         request_coding=headers.get("content-encoding", ""),
         response_coding=choose_coding(headers.get("accept-encoding", "")) if compresses else None,
         roles=tuple(url.getlist("role")),
+        form_boundary=boundary_of(headers.get("content-type", "")),
     )
 
 
