@@ -46,6 +46,7 @@ class AccountQuery:
         self._connection = connection
         limits = connection.settings
         self._settings: dict[str, int | str] = {
+            "readonly": 1,
             "optimize_read_in_order": 1,
             "max_execution_time": limits.read_seconds_max,
             "max_rows_to_read": limits.read_rows_max,
@@ -90,10 +91,8 @@ class AccountQuery:
     def _read(
         self, sql: str, values: Mapping[str, object], settings: Settings = _NO_SETTINGS
     ) -> list[tuple[Any, ...]]:
-        # A user that only reads anyway may not say so again.
-        reads_only: Settings = {"readonly": 1} if self._connection.may_set("readonly") else _NO_SETTINGS
         try:
-            return self._connection.query_rows(sql, values, {**self._settings, **settings, **reads_only})
+            return self._connection.query_rows(sql, values, {**self._settings, **settings})
         except (StorageUnavailable, StorageRejected) as error:
             if error.code in _LIMITS and not (error.code == _MEMORY and _OF_QUERY not in str(error)):
                 raise QueryLimitReached(self._too_much(error.code)) from error

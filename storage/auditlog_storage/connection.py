@@ -169,12 +169,6 @@ class Connection:
                 "ArrowStream",
             )
 
-    def may_set(self, setting: str) -> bool:
-        """Tell whether this connection's user may give a setting of ClickHouse with a statement."""
-        with self._translated() as client:
-            known = client.server_settings.get(setting)
-        return known is not None and not known.readonly
-
     def wait_until_ready(self, timeout_seconds: float) -> None:
         """Return once ClickHouse answers; its database need not exist yet.
 
