@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,11 @@ import pyarrow as pa
 import pytest
 
 from auditlog_schemas.errors import NotFound
+from auditlog_storage.filters import EventFilter
+from auditlog_storage.ledger import Ledger
+from auditlog_storage.ledger_ends import LedgerEnds
 from auditlog_storage.reader import LogReader
+from auditlog_storage.search import parse_search
 from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
@@ -25,9 +30,15 @@ def big_log(shared_log: Log) -> Log:
     """120,000 merged rows: a big account, and one rare event of it, among others in other buckets."""
     log = shared_log
     others = [f"acc_{number}" for number in range(30)]
-    entity = {"type": "license", "id": "lic_rare", "name": None}
     log.store(
-        log.event(account_id="acc_big", event_id=str(RARE), entity=entity, occurred_at=1_772_000_000_000_000)
+        log.event(
+            account_id="acc_big",
+            event_id=str(RARE),
+            entity={"type": "license", "id": "lic_rare", "name": "Raritätenkabinett"},
+            actor={"type": "system", "id": "usr_rare", "name": None, "email": None, "impersonator_id": None},
+            context={"ip": None, "user_agent": None, "request_id": "req_rare"},
+            occurred_at=1_772_000_000_000_000,
+        )
     )
     for account in ("acc_big", *others):
         rows = ROWS if account == "acc_big" else 2_000
@@ -35,12 +46,13 @@ def big_log(shared_log: Log) -> Log:
         micros = pa.array(range(1_772_000_000_000_000, 1_772_000_000_000_000 + rows), pa.int64())
         times = micros.cast(pa.timestamp("us", "UTC"))
         log.writer.insert(batch.set_column(2, batch.schema.field(2), times), uuid4().hex)
+        log.record(batch)
     log.connection.command("OPTIMIZE TABLE audit_events FINAL")
     return log
 
 
 class Explainer:
-    """Stands in for a connection and keeps the plan of the query it is asked."""
+    """Stands in for a connection and keeps the plan of the query on events that it is asked."""
 
     def __init__(self, log: Log) -> None:
         self.settings = log.connection.settings
@@ -48,6 +60,9 @@ class Explainer:
         self.plan = ""
 
     def query_rows(self, sql: str, parameters: dict[str, object], settings: dict[str, Any]) -> list[Any]:
+        if "audit_events" not in sql:
+            # The ledger's ends, which the question is made of.
+            return self.log.connection.query_rows(sql, parameters, settings)
         self.plan = self.log.explain(sql, parameters, settings)
         return []
 
@@ -96,6 +111,46 @@ def test_an_event_reads_few_granules(big_log: Log) -> None:
     assert "Name: by_event" in plan
     assert _granules(plan) <= 2
     assert LogReader(big_log.connection).event("acc_big", RARE).event.entity.id == "lic_rare"
+
+
+@pytest.mark.parametrize(
+    ("search", "index"),
+    [("actor:usr_rare", "by_actor"), ("request:req_rare", "by_request"), ("raritätenkabinett", "by_word")],
+)
+def test_a_rare_value_reads_few_granules(big_log: Log, search: str, index: str) -> None:
+    asked = EventFilter(search=parse_search(search, datetime.now(UTC)))
+    plan = _plan(big_log, lambda reader: reader.timeline("acc_big", asked))
+    assert f"Name: {index}" in plan
+    assert _granules(plan) <= 2
+    [found] = LogReader(big_log.connection).timeline("acc_big", asked).events
+    assert found.event.event_id == RARE
+
+
+def test_the_ledgers_ends_cost_the_same_in_a_long_ledger(big_log: Log) -> None:
+    """Of 400,000 ranges of one partition only the last few granules are read."""
+    topic_id = uuid4()
+    big_log.connection.command(
+        """
+        INSERT INTO audit_ranges
+        SELECT 'long', {topic_id:UUID}, 0, number, number, 1, 0, 0, 0, 'committed', 'tests', now64(3)
+        FROM numbers(400000)
+        """,
+        {"topic_id": topic_id},
+    )
+    read: list[int] = []
+    client = big_log.connection._connected()
+
+    def counted(sql: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        result = client.query(sql, parameters=dict(values))
+        read.append(int(result.summary["read_rows"]))
+        return [tuple(row) for row in result.result_rows]
+
+    [end] = [end for end in LedgerEnds(counted).read() if end.topic_id == topic_id]
+    assert end.next_offset == 400_000
+    assert sum(read) < 100_000
+    furthest = Ledger(big_log.connection).furthest(topic_id, 0)
+    assert furthest is not None
+    assert furthest.next_offset == end.next_offset
 
 
 def test_the_view_keeps_keys_and_indexes(big_log: Log) -> None:
