@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from kit.servers import JVM_OPTIONS, own_clickhouse, own_kafka
 
@@ -18,8 +18,8 @@ pytest_plugins = ["kit.workers"]
 
 # Before a test module is imported, whose own settings are made from these. An example may take long: the
 # first pays for imports and table builds, and on a busy machine any may.
-settings.register_profile("without_deadline", deadline=None)
-settings.load_profile("without_deadline")
+settings.register_profile("on_a_busy_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("on_a_busy_machine")
 
 
 def pytest_configure() -> None:

@@ -53,7 +53,18 @@ class AccountQuery:
             "max_bytes_to_read": limits.read_bytes_max,
             "max_memory_usage": limits.read_memory_bytes_max,
         }
-        self._ends = LedgerEnds(self._read)
+        self._ends = LedgerEnds(self.read)
+
+    def read(
+        self, sql: str, values: Mapping[str, object], settings: Settings = _NO_SETTINGS
+    ) -> list[tuple[Any, ...]]:
+        """Run a SELECT within the limits and return its rows, as `Connection.query_rows` does."""
+        try:
+            return self._connection.query_rows(sql, values, {**self._settings, **settings})
+        except (StorageUnavailable, StorageRejected) as error:
+            if error.code in _LIMITS and not (error.code == _MEMORY and _OF_QUERY not in str(error)):
+                raise QueryLimitReached(self._too_much(error.code)) from error
+            raise
 
     def ledger_ends(self) -> list[LedgerEnd]:
         """Return where the ledger ends, for all accounts."""
@@ -62,7 +73,7 @@ class AccountQuery:
     def catalog(self, column: str) -> list[tuple[str, str]]:
         """Return every action with one of the columns of `audit_actions`."""
         sql = f"SELECT action, {quoted(column)} FROM audit_actions"  # noqa: S608 - names of ours
-        return [(action, value) for action, value in self._read(sql, {})]
+        return [(action, value) for action, value in self.read(sql, {})]
 
     def rows(
         self,
@@ -86,17 +97,7 @@ class AccountQuery:
             settings: of ClickHouse, for this query.
         """
         sql, parameters = account_statement(account_id, filter, columns, order, conditions, values)
-        return self._read(sql, parameters, settings)
-
-    def _read(
-        self, sql: str, values: Mapping[str, object], settings: Settings = _NO_SETTINGS
-    ) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.query_rows(sql, values, {**self._settings, **settings})
-        except (StorageUnavailable, StorageRejected) as error:
-            if error.code in _LIMITS and not (error.code == _MEMORY and _OF_QUERY not in str(error)):
-                raise QueryLimitReached(self._too_much(error.code)) from error
-            raise
+        return self.read(sql, parameters, settings)
 
     def _too_much(self, code: int) -> str:
         setting, unit = _LIMITS[code]

@@ -205,11 +205,16 @@ _FIELDS: Final = """
     FROM audit_ranges FINAL
 """
 
+# The end of the key is one granule in each part; FINAL over the partition would read all of it.
 _FURTHEST: Final = f"""{_FIELDS}
     WHERE topic_id = {{topic_id:UUID}} AND kafka_partition = {{kafka_partition:Int32}}
-    ORDER BY first_offset DESC
-    LIMIT 1
-"""
+      AND first_offset = (
+          SELECT first_offset FROM audit_ranges
+          WHERE topic_id = {{topic_id:UUID}} AND kafka_partition = {{kafka_partition:Int32}}
+          ORDER BY first_offset DESC
+          LIMIT 1
+      )
+"""  # noqa: S608 - names of ours, values are parameters
 
 _SOME: Final = f"""{_FIELDS}
     WHERE topic_id IN {{topic_ids:Array(UUID)}} AND kafka_partition IN {{kafka_partitions:Array(Int32)}}

@@ -15,7 +15,6 @@ from auditlog_schemas.errors import BadFilter
 from auditlog_storage.account_query import AccountQuery
 from auditlog_storage.connection import Connection
 from auditlog_storage.filters import EventFilter, check_account
-from auditlog_storage.ledger_ends import LedgerEnds
 from auditlog_storage.snapshot import Snapshot
 from auditlog_storage.stored_event import SELECTED, StoredEvent, stored_event
 
@@ -80,10 +79,7 @@ class LogTail:
 
     def __init__(self, connection: Connection) -> None:
         self._query = AccountQuery(connection)
-        self._connection = connection
-        settings: dict[str, int | str] = {"max_execution_time": connection.settings.read_seconds_max}
-        self._settings = settings
-        self._ends = _Kept(LedgerEnds(lambda sql, values: connection.query_rows(sql, values, settings)))
+        self._ends = _Kept(self._query)
 
     def after(self, account_id: str, filter: EventFilter, position: TailPosition | None, limit: int) -> Tail:
         """Return what has been recorded since.
@@ -123,10 +119,7 @@ class LogTail:
             LIMIT {{rows:UInt32}}
         """  # noqa: S608 - names of ours, values are parameters
         values |= {"account_id": account_id, "rows": limit}
-        return [
-            (row[0], row[1], row[2], row[3])
-            for row in self._connection.query_rows(sql, values, self._settings)
-        ]
+        return [(row[0], row[1], row[2], row[3]) for row in self._query.read(sql, values)]
 
     def _events(
         self, account_id: str, filter: EventFilter, places: Sequence[tuple[UUID, int, int, UUID]]
@@ -171,8 +164,8 @@ class _Reached:
 class _Kept:
     """The ledger's ends, looked up once in `ENDS_KEPT_SECONDS` for all threads."""
 
-    def __init__(self, ends: LedgerEnds, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._ends = ends
+    def __init__(self, query: AccountQuery, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._query = query
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._at = float("-inf")
@@ -182,7 +175,9 @@ class _Kept:
         with self._lock:
             if self._monotonic() - self._at >= ENDS_KEPT_SECONDS:
                 at = self._monotonic()
-                known = {(end.topic_id, end.kafka_partition): end.next_offset for end in self._ends.read()}
+                known = {
+                    (end.topic_id, end.kafka_partition): end.next_offset for end in self._query.ledger_ends()
+                }
                 self._at, self._known = at, known
             return self._known
 

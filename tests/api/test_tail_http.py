@@ -30,8 +30,6 @@ def tailing(database_url: str, catalog: Catalog) -> Iterator[ServedApi]:
         database_url,
         catalog,
         heartbeat_seconds=0.3,
-        account_tails_max=2,
-        tails_max=3,
         token_kept_seconds=0.2,
     ) as served:
         yield served
@@ -172,17 +170,20 @@ def test_it_ends_when_its_token_does(tailing: ServedApi, feed: Feed, why: str) -
         assert found.ended()
 
 
-def test_there_are_so_many_of_them_and_no_more(tailing: ServedApi, feed: Feed, log: Log) -> None:
+def test_there_are_so_many_of_them_and_no_more(
+    database_url: str, catalog: Catalog, feed: Feed, log: Log
+) -> None:
     _wait_until_none_is_open()
-    token, other = tailing.token(feed.account), Feed(log)
-    other_token = tailing.token(other.account)
+    other = Feed(log)
     with (
-        following(tailing, feed.account, token),
-        following(tailing, feed.account, token),
-        following(tailing, feed.account, token) as one_too_many,
-        following(tailing, other.account, other_token) as of_another,
-        following(tailing, other.account, other_token) as full,
+        serving(database_url, catalog, heartbeat_seconds=0.3, account_tails_max=2, tails_max=3) as limited,
+        following(limited, feed.account, limited.token(feed.account)) as first,
+        following(limited, feed.account, limited.token(feed.account)) as second,
+        following(limited, feed.account, limited.token(feed.account)) as one_too_many,
+        following(limited, other.account, limited.token(other.account)) as of_another,
+        following(limited, other.account, limited.token(other.account)) as full,
     ):
+        assert (first.answer.status_code, second.answer.status_code) == (200, 200)
         assert one_too_many.answer.status_code == 429
         assert of_another.answer.status_code == 200
         assert full.answer.status_code == 503

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,10 +20,13 @@ KEYS = ViewerKeys({"2026-11": SecretStr(NEW), "2026-10": SecretStr(OLD)})
 ITEM = Item("license", "a/b c")
 
 
+def now() -> int:
+    return int(time.time())
+
+
 def signed(key: str = NEW, kid: str | None = "2026-11", algorithm: str = "HS256", **changed: Any) -> str:
     """A good token, but for what was changed; None takes a claim away."""
-    now = int(time.time())
-    claims = {"aud": "auditlog", "account": "acc_1", "iat": now, "exp": now + 600} | changed
+    claims = {"aud": "auditlog", "account": "acc_1", "iat": now(), "exp": now() + 600} | changed
     kept = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(kept, key, algorithm=algorithm, headers={"kid": kid} if kid else None)
 
@@ -57,30 +61,30 @@ def test_without_a_key_nothing_is_minted() -> None:
         ViewerKeys({}).mint("acc_1", None, 60)
 
 
-NOW = int(time.time())
-REFUSED: dict[str, tuple[str, str]] = {
-    "no token at all": ("token-malformed", "nonsense"),
-    "empty": ("token-malformed", ""),
-    "half a token": ("token-malformed", signed().rpartition(".")[0]),
-    "another key under a known id": ("token-unknown", signed(OTHER)),
-    "an unknown id": ("token-unknown", signed(OTHER, "2020-01")),
-    "no id": ("token-unknown", signed(NEW, None)),
-    "the other key's id": ("token-unknown", signed(OLD, "2026-11")),
-    "another algorithm": ("token-unknown", signed(NEW * 2, algorithm="HS512")),
-    "not signed": ("token-unknown", signed("", algorithm="none")),
-    "for another audience": ("token-unknown", signed(aud="billing")),
-    "without an audience": ("token-unknown", signed(aud=None)),
-    "without an account": ("token-unknown", signed(account=None)),
-    "without an end": ("token-unknown", signed(exp=None)),
-    "without a beginning": ("token-unknown", signed(iat=None)),
-    "expired": ("token-expired", signed(iat=NOW - 700, exp=NOW - 100)),
-    "too long": ("token-unknown", signed(iat=NOW, exp=NOW + 601)),
-    "for the day after tomorrow": ("token-unknown", signed(iat=NOW + 200_000, exp=NOW + 200_600)),
-    "an account that is none": ("token-unknown", signed(account="")),
-    "an account that is a number": ("token-unknown", signed(account=7)),
-    "an item that is none": ("token-unknown", signed(item="license")),
-    "an item that is a list": ("token-unknown", signed(item=["license/1"])),
-    "a beginning that is text": ("token-unknown", signed(iat=str(NOW))),
+# Signed by the test itself: a long run must not outlive them.
+REFUSED: dict[str, tuple[str, Callable[[], str]]] = {
+    "no token at all": ("token-malformed", lambda: "nonsense"),
+    "empty": ("token-malformed", lambda: ""),
+    "half a token": ("token-malformed", lambda: signed().rpartition(".")[0]),
+    "another key under a known id": ("token-unknown", lambda: signed(OTHER)),
+    "an unknown id": ("token-unknown", lambda: signed(OTHER, "2020-01")),
+    "no id": ("token-unknown", lambda: signed(NEW, None)),
+    "the other key's id": ("token-unknown", lambda: signed(OLD, "2026-11")),
+    "another algorithm": ("token-unknown", lambda: signed(NEW * 2, algorithm="HS512")),
+    "not signed": ("token-unknown", lambda: signed("", algorithm="none")),
+    "for another audience": ("token-unknown", lambda: signed(aud="billing")),
+    "without an audience": ("token-unknown", lambda: signed(aud=None)),
+    "without an account": ("token-unknown", lambda: signed(account=None)),
+    "without an end": ("token-unknown", lambda: signed(exp=None)),
+    "without a beginning": ("token-unknown", lambda: signed(iat=None)),
+    "expired": ("token-expired", lambda: signed(iat=now() - 700, exp=now() - 100)),
+    "too long": ("token-unknown", lambda: signed(iat=now(), exp=now() + 601)),
+    "for the day after tomorrow": ("token-unknown", lambda: signed(iat=now() + 200_000, exp=now() + 200_600)),
+    "an account that is none": ("token-unknown", lambda: signed(account="")),
+    "an account that is a number": ("token-unknown", lambda: signed(account=7)),
+    "an item that is none": ("token-unknown", lambda: signed(item="license")),
+    "an item that is a list": ("token-unknown", lambda: signed(item=["license/1"])),
+    "a beginning that is text": ("token-unknown", lambda: signed(iat=str(now()))),
 }
 
 
@@ -88,13 +92,13 @@ REFUSED: dict[str, tuple[str, str]] = {
 def test_a_token_is_refused(what: str) -> None:
     name, token = REFUSED[what]
     with pytest.raises(BadViewerToken) as refused:
-        KEYS.read(token)
+        KEYS.read(token())
     assert refused.value.name == name
     assert NEW not in str(refused.value)
 
 
 def test_a_hosts_clock_may_be_a_little_ahead() -> None:
-    assert KEYS.read(signed(iat=NOW + 15, exp=NOW + 615)).account_id == "acc_1"
+    assert KEYS.read(signed(iat=now() + 15, exp=now() + 615)).account_id == "acc_1"
 
 
 def test_an_item_is_a_type_and_an_id() -> None:

@@ -40,11 +40,13 @@ def _value(event: AuditEvent, term: Term, value: Value, catalog: Catalog) -> boo
         return address is not None and value.first <= address <= value.last
     if term.field == "text":
         return any(_phrase(text, value) for text in _texts(event))
-    return any(_like(text, value) for text in _candidates(event, term, catalog))
+    if term.field in ("group", "kind"):
+        action = catalog.actions.get(event.action)
+        return action is not None and _like(getattr(action, term.field).lower(), _lower(value))
+    return any(_like(text, value) for text in _candidates(event, term))
 
 
-def _candidates(event: AuditEvent, term: Term, catalog: Catalog) -> list[str]:
-    action = catalog.actions.get(event.action)
+def _candidates(event: AuditEvent, term: Term) -> list[str]:
     found: dict[str, list[str | None]] = {
         "action": [event.action],
         "actor": [event.actor.id],
@@ -54,13 +56,15 @@ def _candidates(event: AuditEvent, term: Term, catalog: Catalog) -> list[str]:
         "change": [change.field for change in event.changes],
         "metadata": [event.metadata.get(term.key)],
     }
-    if term.field in ("group", "kind"):
-        return [getattr(action, term.field).lower()] if action else []
     return [text for text in found[term.field] if text is not None]
 
 
 def _like(text: str, glob: Glob) -> bool:
     return re.fullmatch(".*".join(map(re.escape, glob.pieces)), text, re.S) is not None
+
+
+def _lower(glob: Glob) -> Glob:
+    return Glob(tuple(piece.lower() for piece in glob.pieces))
 
 
 def _phrase(text: str, glob: Glob) -> bool:

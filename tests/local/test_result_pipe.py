@@ -14,13 +14,16 @@ from auditlog_local.clickhouse import app
 
 def test_whoever_gets_the_number_of_a_closed_pipe_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
+    another = os.open(os.devnull, os.O_RDONLY)
 
     class Reopening(io.FileIO):
         """A file that is closed just after another thread has got its number, if it is free by then."""
 
         def close(self) -> None:
             if not self.closed:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    os.fstat(self.fileno())
+                taken.append(os.dup2(another, self.fileno()))
             super().close()
 
     def fdopen(descriptor: int, mode: str, buffering: int, closefd: bool = True) -> io.FileIO:
@@ -42,3 +45,4 @@ def test_whoever_gets_the_number_of_a_closed_pipe_keeps_it(monkeypatch: pytest.M
     assert taken == [read_fd]
     os.fstat(read_fd)
     os.close(read_fd)
+    os.close(another)

@@ -35,24 +35,25 @@ def test_what_is_said(found: dict[str, Any], up_to: datetime | None, trouble: st
     assert completeness(found, NOW) == Completeness(up_to, trouble)
 
 
-class SlowHealth(Health):
-    """Answers after a while."""
+class WaitingHealth(Health):
+    """Answers when it may."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
 
     async def state(self) -> State:
-        await asyncio.sleep(self.seconds)
+        await self.may_answer.wait()
         return State(True, document(OLD, ok=True, lag_offsets=2))
 
 
 def test_a_page_waits_for_the_first_answer_only_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auditlog_api.pages.completeness.WAIT_SECONDS_MAX", 0.05)
-
     async def look() -> tuple[Completeness, Completeness]:
-        known = CompletenessOfLog(SlowHealth(0.1))
+        health = WaitingHealth()
+        known = CompletenessOfLog(health)
+        monkeypatch.setattr("auditlog_api.pages.completeness.WAIT_SECONDS_MAX", 0.05)
         first = await known.now()
-        await asyncio.sleep(0.2)
+        monkeypatch.setattr("auditlog_api.pages.completeness.WAIT_SECONDS_MAX", 60)
+        health.may_answer.set()
         return first, await known.now()
 
     first, second = asyncio.run(look())
