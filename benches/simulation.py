@@ -52,7 +52,7 @@ def find_breakage(name: str) -> tuple[str, int | None]:
     breakage = BREAKAGES[name]
     with pytest.MonkeyPatch.context() as patch:
         breakage.apply(patch)
-        found = first_failure(range(breakage.seeds), breakage.focus)
+        found = first_failure(breakage.seeds, breakage.focus)
     return name, None if found is None else found[0]
 
 

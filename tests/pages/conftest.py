@@ -24,7 +24,8 @@ def stage(clickhouse_url: str) -> Iterator[Stage]:
         yield served
 
 
-@pytest.fixture(scope="session")
+# For one file: while Playwright is there, its event loop counts as running, and no test could run its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = chromium_path()
     if path is None:

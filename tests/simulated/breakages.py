@@ -37,12 +37,12 @@ class Breakage:
     Attributes:
         apply: breaks it until the patch is undone.
         focus: the weather under which it shows.
-        seeds: within how many seeds it must be found.
+        seeds: among which it must be found; the first ones are left out where it is known to show late.
     """
 
     apply: Callable[[Patch], None]
     focus: str | None
-    seeds: int
+    seeds: range = range(400)
 
 
 def _returns(value: Any) -> Callable[..., Any]:
@@ -262,25 +262,25 @@ def looks_too_far_back(patch: Patch) -> None:
 
 
 BREAKAGES: Final[dict[str, Breakage]] = {
-    "takes OK as proof": Breakage(takes_ok_as_proof, "engine", 400),
-    "never reads before an insert": Breakage(never_reads_before, "operator", 400),
-    "ignores stored rows at the start": Breakage(ignores_stored_rows, "operator", 400),
-    "ignores intents": Breakage(ignores_intents, "handover", 400),
-    "announces nothing": Breakage(announces_nothing, "handover", 400),
-    "trusts Kafka's offset": Breakage(trusts_kafkas_offset, "operator", 400),
-    "draws tokens": Breakage(draws_tokens, "handover", 400),
-    "steps on after errors": Breakage(steps_on_after_errors, "handover", 400),
-    "forgets deadlines": Breakage(forgets_deadlines, "stopped before inserts", 400),
-    "has late deadlines": Breakage(has_late_deadlines, "stopped before inserts", 400),
-    "records without deadline": Breakage(records_without_deadline, "stopped before records", 400),
-    "outlasts nothing": Breakage(outlasts_nothing, "ended during inserts", 400),
-    "reads the clock once": Breakage(reads_the_clock_once, "clocks", 400),
-    "sends several blocks": Breakage(sends_several_blocks, "engine", 400),
-    "acts in dead epochs": Breakage(acts_in_dead_epochs, "zombies", 400),
-    "records before reading back": Breakage(records_before_reading_back, "engine", 400),
-    "records before dead letters": Breakage(records_before_dead_letters, "broker", 400),
-    "takes gaps at once": Breakage(takes_gaps_at_once, None, 400),
-    "extends no window": Breakage(extends_no_window, None, 400),
-    "fills no window": Breakage(fills_no_window, "handover", 400),
-    "looks too far back": Breakage(looks_too_far_back, None, 400),
+    "takes OK as proof": Breakage(takes_ok_as_proof, "engine"),
+    "never reads before an insert": Breakage(never_reads_before, "operator"),
+    "ignores stored rows at the start": Breakage(ignores_stored_rows, "operator"),
+    "ignores intents": Breakage(ignores_intents, "handover", range(40, 400)),
+    "announces nothing": Breakage(announces_nothing, "handover", range(40, 400)),
+    "trusts Kafka's offset": Breakage(trusts_kafkas_offset, "operator"),
+    "draws tokens": Breakage(draws_tokens, "handover"),
+    "steps on after errors": Breakage(steps_on_after_errors, "handover"),
+    "forgets deadlines": Breakage(forgets_deadlines, "stopped before inserts"),
+    "has late deadlines": Breakage(has_late_deadlines, "stopped before inserts"),
+    "records without deadline": Breakage(records_without_deadline, "stopped before records", range(110, 400)),
+    "outlasts nothing": Breakage(outlasts_nothing, "ended during inserts"),
+    "reads the clock once": Breakage(reads_the_clock_once, "clocks"),
+    "sends several blocks": Breakage(sends_several_blocks, "engine"),
+    "acts in dead epochs": Breakage(acts_in_dead_epochs, "zombies", range(45, 400)),
+    "records before reading back": Breakage(records_before_reading_back, "engine"),
+    "records before dead letters": Breakage(records_before_dead_letters, "broker"),
+    "takes gaps at once": Breakage(takes_gaps_at_once, None),
+    "extends no window": Breakage(extends_no_window, None),
+    "fills no window": Breakage(fills_no_window, "handover"),
+    "looks too far back": Breakage(looks_too_far_back, None),
 }

@@ -7,22 +7,14 @@ import pytest
 from simulated.breakages import BREAKAGES
 from simulated.seeds import first_failure, run_seeds
 
-AFTER_MANY_SEEDS = frozenset({"acts in dead epochs", "records without deadline"})
 
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=(pytest.mark.many, pytest.mark.long) if name in AFTER_MANY_SEEDS else ())
-        for name in BREAKAGES
-    ],
-)
+@pytest.mark.parametrize("name", BREAKAGES)
 def test_a_breakage_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     breakage = BREAKAGES[name]
     with monkeypatch.context() as patch:
         breakage.apply(patch)
-        found = first_failure(range(breakage.seeds), breakage.focus)
-    assert found is not None, f"nothing found in {breakage.seeds} seeds: {breakage.apply.__doc__}"
+        found = first_failure(breakage.seeds, breakage.focus)
+    assert found is not None, f"nothing found in {breakage.seeds}: {breakage.apply.__doc__}"
     seed, how = found
     assert "Violation" in how or "Hung" in how, how
-    run_seeds(range(seed + 1), breakage.focus)
+    run_seeds(range(breakage.seeds.start, seed + 1), breakage.focus)
