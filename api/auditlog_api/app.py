@@ -15,6 +15,7 @@ from auditlog_api.edge import Edge
 from auditlog_api.health import AskKafka
 from auditlog_api.openapi import install_openapi
 from auditlog_api.own_events import OwnEvents
+from auditlog_api.pages.export_pages import router as export_pages_router
 from auditlog_api.pages.routes import router as pages_router
 from auditlog_api.problem import install_problems
 from auditlog_api.routes import actions, events, health, summaries, tail, tokens
@@ -78,6 +79,7 @@ def create_app(
         app.include_router(router)
     app.include_router(session.router)
     app.include_router(pages_router)
+    app.include_router(export_pages_router)
     # The last one added is the outermost.
     if settings.cors_origins:
         app.add_middleware(

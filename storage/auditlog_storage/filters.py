@@ -122,9 +122,12 @@ class EventFilter:
         return since, until
 
     def question(self) -> list[object]:
-        """Return what is asked as JSON-like data; relative times as they were written."""
+        """Return what is asked as JSON-like data; relative times as they were written.
+
+        A search without terms asks for nothing, as no search does.
+        """
         parts = [getattr(self, field.name) for field in fields(self)]
-        return [part.text if isinstance(part, Search) else _plain(part) for part in parts]
+        return [part.text or None if isinstance(part, Search) else _plain(part) for part in parts]
 
 
 _IN_GROUPS: Final = (

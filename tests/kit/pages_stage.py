@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,6 +16,10 @@ from auditlog_cli.demo.host.app import Host, host_app
 from auditlog_cli.demo.host.server import serving_host
 from auditlog_cli.demo.names import ACCOUNTS
 from auditlog_cli.demo.vendor import Vendor
+from auditlog_exports.jobs import Jobs
+from auditlog_exports.object_store import ObjectStore
+from auditlog_exports.settings import ExportSettings
+from auditlog_exports.worker import Worker
 from auditlog_local.ports import free_ports
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.event import AuditEvent
@@ -48,9 +54,14 @@ class Stage:
     events: list[AuditEvent]
     story: Item
     tokens: dict[str, str]
+    exports: ExportSettings
 
     def place(self, path: str = "/audit-logs", account: str = ACCOUNT) -> str:
         return f"{self.api.url}/accounts/{account}{path}"
+
+    def work_once(self) -> None:
+        """Let a worker do the exports that wait for one."""
+        Worker(self.exports, self.api.connection).work_once()
 
 
 @contextmanager
@@ -72,13 +83,28 @@ def pages_stage(clickhouse_url: str, events_a_day: int) -> Iterator[Stage]:
     (port,) = free_ports(1)
     host_url = f"http://127.0.0.1:{port}"
     sign_in_url = f"{host_url}/audit-logs"
-    with serving(clickhouse_url, catalog, cors_origins=(host_url,), sign_in_url=sign_in_url) as api:
+    with (
+        _exports(clickhouse_url) as jobs,
+        serving(
+            clickhouse_url, catalog, exports=jobs, cors_origins=(host_url,), sign_in_url=sign_in_url
+        ) as api,
+    ):
         last = days[-1]
         story = Item("license", last.story()[1])
         host = Host(last.vendors[ACCOUNT], api.url, api.backend.viewer_keys, story)
         with serving_host(host_app(host), port):
-            tokens = {account: api.token(account) for account in (ACCOUNT, EMPTY, HOSTILE)}
-            yield Stage(api, host_url, host.vendor, events, story, tokens)
+            tokens = {account: api.token(account, "export") for account in (ACCOUNT, EMPTY, HOSTILE)}
+            yield Stage(api, host_url, host.vendor, events, story, tokens, jobs.settings)
+
+
+@contextmanager
+def _exports(clickhouse_url: str) -> Iterator[Jobs]:
+    with (
+        TemporaryDirectory(prefix="auditlog-pages-") as directory,
+        Connection(StorageSettings.load(url=clickhouse_url)) as connection,
+    ):
+        settings = ExportSettings.load(url=Path(directory).as_uri(), part_rows_max=200)
+        yield Jobs(settings, ObjectStore(settings.url), connection)
 
 
 def _days(end: datetime, events_a_day: int) -> list[Day]:

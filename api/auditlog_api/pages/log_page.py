@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any, Final, TypeVar
 
 from auditlog_api.access import Reader
@@ -127,6 +128,9 @@ def filter_context(view: View) -> dict[str, Any]:
         "close_href": view.href(cursor=view.cursor),
         "cursor": view.cursor,
         "is_filtered": bool(view.search.terms),
+        "export_key": token_hex(8),
+        "item_key": view.place.item_key,
+        "search_text": view.search.text,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -12,11 +12,12 @@ from starlette.responses import RedirectResponse, Response
 from auditlog_api.access import Reader, ReadsLog, SignedIn
 from auditlog_api.backend import Backend, TheBackend
 from auditlog_api.pages import assets
+from auditlog_api.pages.around import around, place_of
 from auditlog_api.pages.event_view import EventViews
 from auditlog_api.pages.log_page import context_of, filter_context, find, item_link
-from auditlog_api.pages.rendering import page, theme_of
+from auditlog_api.pages.rendering import page
 from auditlog_api.pages.trouble import PageRoute
-from auditlog_api.pages.view import Place, View, read_utc, read_view, times_text
+from auditlog_api.pages.view import View, read_utc, read_view, times_text
 from auditlog_api.parameters import path_item
 from auditlog_api.problem import not_found
 from auditlog_storage.filters import Item
@@ -30,7 +31,7 @@ async def home(reader: SignedIn) -> Response:
     if not reader.account_id:
         # An operator may read any account's: the path must say whose.
         raise not_found()
-    return RedirectResponse(_place(reader, reader.item).path, 303)
+    return RedirectResponse(place_of(reader, reader.item).path, 303)
 
 
 @router.get("/accounts/{account}/audit-logs")
@@ -61,9 +62,9 @@ async def event(request: Request, reader: ReadsLog, backend: TheBackend, event_i
         raise not_found() from None
     stored = await backend.read(reader, lambda log: log.event(reader.account_id, wanted, reader.item))
     zone = {"zone": request.query_params.get("zone", "")}
-    view = read_view(_place(reader, reader.item), zone, datetime.now(UTC))
+    view = read_view(place_of(reader, reader.item), zone, datetime.now(UTC))
     shown = EventViews(backend.catalog, view).whole(stored)
-    return page("event.html", **_around(request, reader, view), shown=shown)
+    return page("event.html", **around(request, reader, view), shown=shown)
 
 
 @router.get("/assets/{digest}/{name}")
@@ -82,32 +83,15 @@ async def element(request: Request) -> Response:
 
 
 async def _log(request: Request, reader: Reader, backend: Backend, item: Item | None) -> Response:
-    view = read_view(_place(reader, item), request.query_params, datetime.now(UTC))
+    view = read_view(place_of(reader, item), request.query_params, datetime.now(UTC))
     if (href := _typed_range(request, view)) is not None:
         return RedirectResponse(href, 303)
-    context = _around(request, reader, view) | filter_context(view)
+    context = around(request, reader, view) | filter_context(view)
     if view.mistake is not None:
         bare = item and item_link(EventViews(backend.catalog, view), item, ())
         return page("log.html", 400, **context, shown=None, item=bare)
     found = await find(backend, reader, view, item)
     return page("log.html", **context, **context_of(backend, view, item, found))
-
-
-def _place(reader: Reader, item: Item | None) -> Place:
-    return Place(reader.account_id, item.key if item else None)
-
-
-def _around(request: Request, reader: Reader, view: View) -> dict[str, Any]:
-    """Return what every page needs around its content."""
-    home = view.at(_place(reader, reader.item))
-    return {
-        "account": reader.account_id,
-        "home": home.href(),
-        "is_item_reader": reader.item is not None,
-        "theme": theme_of(request),
-        "zone": view.zone,
-        "only": home.href_with,
-    }
 
 
 def _typed_range(request: Request, view: View) -> str | None:

@@ -180,6 +180,12 @@ def event_path(account_id: str, event_id: UUID | str) -> str:
     return f"/accounts/{_segment(account_id)}/audit-logs/{event_id}"
 
 
+def exports_path(account_id: str, job_id: str | None = None) -> str:
+    """Return the path of the page of an account's exports, or of one of them."""
+    path = f"/accounts/{_segment(account_id)}/exports"
+    return path if job_id is None else f"{path}/{_segment(job_id)}"
+
+
 def read_utc(name: str, text: str | None) -> datetime | None:
     """Return the time of a form's ``datetime-local`` field, taken as UTC; None when it is empty.
 

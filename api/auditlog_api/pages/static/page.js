@@ -405,3 +405,27 @@ const foldFacets = () => {
 };
 noRoom.addEventListener("change", foldFacets);
 foldFacets();
+
+// An export that has not ended: its state is asked for again and again, and put in the place of the old one.
+
+async function followExport() {
+  const shown = find("#export");
+  if (!shown?.dataset.refresh) return;
+  await new Promise((resolve) => setTimeout(resolve, 1000 * Number(shown.dataset.refresh)));
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const news = find("#export", page);
+    // No export any more: it was deleted, or the session has ended. The page of that says so.
+    if (!news) return location.reload();
+    const hadFocus = shown.contains(document.activeElement);
+    const state = find(".kind", news).textContent;
+    if (state !== find(".kind", shown).textContent) say(state);
+    shown.replaceWith(document.adoptNode(news));
+    if (hadFocus) find("a, button", news).focus();
+  } catch {
+    // Away for a moment: asked again.
+  }
+  followExport();
+}
+followExport();
