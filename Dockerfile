@@ -18,7 +18,8 @@ COPY cli cli
 RUN /opt/auditlog/bin/pip install --no-build-isolation --no-deps .
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin auditlog
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin auditlog \
+    && install --directory --owner auditlog /var/lib/auditlog/exports
 COPY --from=build /opt/auditlog /opt/auditlog
 ENV PATH=/opt/auditlog/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from auditlog_schemas.bad_setting import bad_setting
 from auditlog_schemas.errors import ConfigError
 
 PREFIX: Final = "AUDITLOG_API_"
@@ -125,6 +126,4 @@ class ApiSettings(BaseSettings):
         except SettingsError:
             raise ConfigError(f"{PREFIX}VIEWER_KEYS: is not a JSON object of key id to secret") from None
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            name = PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
-            raise ConfigError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+            raise bad_setting(error, PREFIX) from None

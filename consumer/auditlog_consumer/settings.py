@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from auditlog_consumer.intent import WINDOW_MAX
+from auditlog_schemas.bad_setting import bad_setting
 from auditlog_schemas.errors import ConfigError
 
 PREFIX: Final = "AUDITLOG_"
@@ -95,7 +96,4 @@ class ConsumerSettings(BaseSettings):
         except SettingsError as error:
             raise ConfigError(f"{PREFIX}KAFKA_CONFIG: is not a JSON object: {error.__cause__}") from None
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = PREFIX + str(first["loc"][0]).upper()
-            what = "is not set" if first["type"] == "missing" else first["msg"]
-            raise ConfigError(f"{name}: {what}") from None
+            raise bad_setting(error, PREFIX) from None

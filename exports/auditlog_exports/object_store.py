@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +40,9 @@ class Stored:
 class ObjectStore:
     """Objects by path, for any number of threads.
 
+    What a method has written when it returns outlasts a loss of power: a cloud promises that, and files are
+    synced with the folders that they are in.
+
     Every method raises StoreUnavailable when the store does not answer, refuses or is full.
 
     Args:
@@ -69,12 +73,14 @@ class ObjectStore:
                 obstore.put(self._store, path, json_bytes(value), mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return False
+            self._sync(path, with_folders=True)
         return True
 
     def overwrite(self, path: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object, whatever is there."""
         with self._translated():
             obstore.put(self._store, path, json_bytes(value), use_multipart=False)
+            self._sync(path)
 
     def stream(self, path: str, chunks: Iterable[bytes]) -> None:
         """Write an object from pieces, in constant memory.
@@ -90,6 +96,7 @@ class ObjectStore:
                 upload.abort()
                 raise
             upload.finish()
+            self._sync(path)
 
     def read(self, path: str) -> dict[str, Any]:
         """Return a JSON object.
@@ -158,6 +165,17 @@ class ObjectStore:
         """Return a URL that anybody may read the object with for so long; only where `signs` says so."""
         with self._translated():
             return str(obstore.sign(self._store, "GET", path, timedelta(seconds=seconds)))
+
+    def _sync(self, path: str, *, with_folders: bool = False) -> None:
+        """Have a file system keep an object; a first object makes folders, which must be kept as well."""
+        if self._root is None:
+            return
+        file = self._root / path
+        above = len(file.relative_to(self._root).parents) if with_folders else 1
+        for each in (file, *file.parents[:above]):
+            # Another process may delete the job at any time.
+            with suppress(FileNotFoundError):
+                _fsync(each)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -237,6 +255,14 @@ class _Aborted(Exception):
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """Return the bytes of a JSON object, always the same for the same value."""
     return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from auditlog_schemas.errors import ConfigError
+from auditlog_schemas.bad_setting import bad_setting
 
 PREFIX: Final = "AUDITLOG_EXPORT_"
 SCHEMES: Final = ("file", "s3", "gs", "az")
@@ -74,7 +74,4 @@ class ExportSettings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            name = PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
-            what = "is not set" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"{name}: {what}") from None
+            raise bad_setting(error, PREFIX) from None

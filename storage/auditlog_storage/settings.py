@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from auditlog_schemas.errors import ConfigError
+from auditlog_schemas.bad_setting import bad_setting
 
 PREFIX: Final = "AUDITLOG_CLICKHOUSE_"
 ANALYST_PASSWORD: Final = "AUDITLOG_ANALYST_PASSWORD"  # noqa: S105 - the variable's name
@@ -31,6 +31,9 @@ class Address:
 
     def __repr__(self) -> str:
         return f"{self.scheme}://{self.user}@{self.host}:{self.port}/{self.database}"
+
+
+_OTHER_NAMES: Final = dict.fromkeys(("analyst_password", ANALYST_PASSWORD), ANALYST_PASSWORD)
 
 
 class StorageSettings(BaseSettings):
@@ -97,10 +100,7 @@ class StorageSettings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            name = _variable(str(first["loc"][0]) if first["loc"] else "")
-            what = "is not set" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-            raise ConfigError(f"{name}: {what}") from None
+            raise bad_setting(error, PREFIX, _OTHER_NAMES) from None
 
 
 def parse_url(url: str) -> Address:
@@ -132,9 +132,3 @@ def parse_url(url: str) -> Address:
         password=unquote(parts.password or ""),
         database=database or "default",
     )
-
-
-def _variable(field: str) -> str:
-    if field in ("analyst_password", ANALYST_PASSWORD):
-        return ANALYST_PASSWORD
-    return PREFIX + field.upper()
