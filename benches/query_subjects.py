@@ -157,6 +157,8 @@ def questions(found: Samples) -> list[Question]:
         facet("group"),
         facet("entity_type"),
         facet("actor"),
+        facet("ip"),
+        facet("entity"),
         searched("rare word", 400),
         searched("common word", 400),
     ]

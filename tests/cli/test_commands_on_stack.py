@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -281,6 +283,74 @@ def test_check_and_doctor_find_everything_in_order(auditlog: Auditlog) -> None:
     assert report["ok"] is True
     assert report["absent"] == 0
     assert report["accepted"] > 2_300
+
+
+def test_an_export_from_the_command_to_the_files_and_back(
+    auditlog: Auditlog, data_dir: Path, tmp_path: Path
+) -> None:
+    account, out = ("--account", "acc_export"), tmp_path / "out"
+    sent = [event("acc_export", number) for number in range(300)]
+    assert auditlog("publish", "-", input=lines(*sent)).returncode == 0
+    stored(auditlog, data_dir, "acc_export", 300)
+    made = auditlog("export", "create", *account, "action:license.*", "--out", str(out))
+    assert made.returncode == 0, made.stderr
+    job = made.stdout.strip()
+    whole = auditlog("export", "verify", str(out))
+    assert (whole.returncode, "whole: 300 events in 1 part" in whole.stderr) == (0, True), whole.stderr
+    assert job in auditlog("export", "list", *account).stdout
+    status = json.loads(auditlog("export", "status", job, *account, "--json").stdout)
+    assert (status["state"], status["rows_done"], status["filter"]["search"]) == (
+        "finished",
+        300,
+        "action:license_*",
+    )
+    late = auditlog("export", "cancel", job, *account)
+    assert (late.returncode, "finished" in late.stderr) == (1, True), late.stderr
+    one = tmp_path / "log.csv"
+    assert auditlog("export", "download", job, *account, "--out", str(one), "--one-file").returncode == 0
+    with one.open(encoding="utf-8", newline="") as file:
+        assert {row["entity_id"] for row in csv.DictReader(file)} == {f"lic_{n}" for n in range(300)}
+    [part] = out.glob("part-*")
+    part.write_bytes(part.read_bytes().replace(b"Seat 7,", b"Seat 8,", 1))
+    damaged = auditlog("export", "verify", str(out))
+    assert (damaged.returncode, part.name in damaged.stdout) == (1, True), damaged.stdout
+    assert auditlog("export", "delete", job, *account).returncode == 0
+    gone = auditlog("export", "status", job, *account)
+    assert (gone.returncode, f"has no export {job}" in gone.stderr) == (1, True), gone.stderr
+    # Through Kafka into the log that it is about.
+    found = stored(auditlog, data_dir, "acc_export", 304)
+    own = Counter(one["action"] for one in found if one["entity"]["type"] == "audit_export")
+    assert own == {"audit_export_created": 1, "audit_export_downloaded": 2, "audit_export_deleted": 1}
+
+
+def test_what_is_done_with_exports_over_http_is_in_the_log(
+    stack: LongRunning, auditlog: Auditlog, data_dir: Path
+) -> None:
+    created = auditlog("token", "create", "--account", "acc_http", "--scope", "export", "--name", "BI")
+    shown = re.search(r"✓ api +(http://\S+)", without_colours(stack.err))
+    assert shown
+    signed_in = {"Authorization": f"Bearer {created.stdout.strip()}"}
+    with httpx.Client(
+        base_url=f"{shown[1]}/v1/accounts/acc_http/exports", trust_env=False, timeout=60, headers=signed_in
+    ) as client:
+        made = client.post("", json={"format": "jsonl"})
+        assert made.status_code == 202, made.text
+        job = made.json()["job_id"]
+        deadline = time.monotonic() + 60
+        while client.get(f"/{job}").json()["state"] != "finished":
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert client.get(f"/{job}/download").status_code == 200
+        assert client.delete(f"/{job}").status_code == 204
+    found = stored(auditlog, data_dir, "acc_http", 4)
+    own = {
+        one["action"]: one
+        for one in found
+        if one["entity"] == {"type": "audit_export", "id": job, "name": None}
+    }
+    assert set(own) == {"audit_export_created", "audit_export_downloaded", "audit_export_deleted"}
+    assert {one["actor"]["name"] for one in own.values()} == {"BI"}
+    assert own["audit_export_created"]["metadata"]["format"] == "jsonl"
 
 
 def test_a_second_stack_on_the_same_data_is_refused(auditlog: Auditlog, stack: LongRunning) -> None:

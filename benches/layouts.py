@@ -1,0 +1,129 @@
+"""What would other layouts of audit_events cost and gain? Size, inserts and questions, side by side.
+
+The same made-up events (`query_log.py`) are inserted into tables that differ in one thing each, by INSERT ...
+SELECT from one staged copy; processor time is the engine's. Then a few questions of the largest account are
+asked through the storage reader, layout by layout. Figures of one run compare with each other only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from harness import Bench
+from process_cost import group_cost
+from query_log import LARGEST, SINCE, YEAR, QueryLog
+from query_subjects import CountingConnection, Question, find_samples, questions, time_storage
+from servers import Servers
+
+from auditlog_storage.filters import EventFilter
+from auditlog_storage.search import parse_search
+from auditlog_storage.settings import StorageSettings
+from auditlog_storage.table import Table
+from auditlog_storage.tables import AUDIT_EVENTS, EVENT_WORDS
+
+FULL_ROWS, QUICK_ROWS = 8_000_000, 400_000
+CALLS, QUICK_CALLS = 15, 5
+_INSERTED: Final = ", ".join(column.name for column in AUDIT_EVENTS.columns if not column.materialized)
+_ASKED: Final = (
+    *("first page", "page: action:license.* actor:usr_7", "item, busy", "item, rare"),
+    *("histogram, a year", "facet action", "facet actor", "facet ip", "facet entity"),
+)
+
+
+def _typed(table: Table, **types: str) -> Table:
+    columns = tuple(replace(each, type=types.get(each.name, each.type)) for each in table.columns)
+    return replace(table, columns=columns)
+
+
+def _without(table: Table, *names: str) -> Table:
+    kept = tuple(extra for extra in table.extras if extra.split()[1] not in names)
+    return replace(table, extras=kept)
+
+
+def _with(table: Table, *extras: str) -> Table:
+    return replace(table, extras=(*table.extras, *extras))
+
+
+def _counts(name: str, column: str) -> str:
+    keys = f"account_bucket, account_id, {column}"
+    return f"PROJECTION {name} (SELECT {keys}, count() GROUP BY {keys})"
+
+
+LAYOUTS: Final[Mapping[str, Callable[[Table], Table]]] = {
+    "as it is": lambda table: table,
+    "actors as dictionaries": lambda table: _typed(table, actor_id="LowCardinality(String)"),
+    "addresses as dictionaries": lambda table: _typed(table, ip="LowCardinality(Nullable(String))"),
+    "counts by actor": lambda table: _with(table, _counts("counts_by_actor", "actor_id")),
+    "no index of words": lambda table: _without(table, "by_word"),
+    "bloom filter of words": lambda table: _with(
+        _without(table, "by_word"), f"INDEX by_word {EVENT_WORDS} TYPE tokenbf_v1(8192, 3, 0) GRANULARITY 1"
+    ),
+    "no bloom filters of readers": lambda table: _without(table, "by_actor", "by_request"),
+    "granules of 8,192": lambda table: replace(
+        table,
+        settings={**table.settings, "index_granularity": 8_192, "min_compress_block_size": 65_536},
+    ),
+    "no projection by offset": lambda table: _without(table, "by_offset"),
+}
+
+
+def asked(connection: CountingConnection) -> list[Question]:
+    """Return the questions that layouts differ in."""
+    words = EventFilter(search=parse_search('"customer 12"', SINCE + YEAR))
+    count = Question("count of words", lambda log: log.histogram(LARGEST, words).total, None, 400)
+    known = {question.name: question for question in questions(find_samples(connection))}
+    return [*(known[name] for name in _ASKED), count]
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=None, help="of the log; a tenth is the account's")
+    parser.add_argument("--layouts", nargs="*", choices=list(LAYOUTS), default=list(LAYOUTS))
+
+
+def main() -> None:
+    bench = Bench(__doc__ or "", _options)
+    rows = bench.options.rows or (QUICK_ROWS if bench.quick else FULL_ROWS)
+    calls = QUICK_CALLS if bench.quick else CALLS
+    with Servers(with_kafka=False) as servers:
+        staged = servers.new_database()
+        url = staged.settings.url.get_secret_value()
+        staged.close()
+        slow = CountingConnection(StorageSettings.load(url=url, request_timeout_seconds=3_600))
+        _recreate(slow, replace(AUDIT_EVENTS, extras=()))
+        slow.command("RENAME TABLE audit_events TO staged_events")
+        QueryLog(slow, rows, "staged_events").grow(rows)
+        bench.row("layout", "bytes/event", "insert µs/event", *_ASKED, "count of words")
+        for name in bench.options.layouts:
+            _recreate(slow, LAYOUTS[name](AUDIT_EVENTS))
+            before = _engine_seconds(servers)
+            slow.command(f"INSERT INTO audit_events ({_INSERTED}) SELECT {_INSERTED} FROM staged_events")
+            inserted = (_engine_seconds(servers) - before) / rows * 1e6
+            log = QueryLog(slow, rows)
+            log.settle()
+            _, size = log.parts()
+            times = [time_storage(slow, question, calls).percentile(0.5) for question in asked(slow)]
+            bench.row(name, f"{size / rows:.1f}", f"{inserted:.2f}", *(f"{each:.1f}" for each in times))
+            key = "".join(letter if letter.isalnum() else "_" for letter in name)
+            bench.figure(f"{key}_bytes_per_event", size / rows)
+            bench.figure(f"{key}_insert_us_per_event", inserted)
+            for question, each in zip((*_ASKED, "count of words"), times, strict=True):
+                bench.figure(f"{key}: {question}, p50 ms", each)
+            slow.command("DROP TABLE audit_events SYNC")
+    bench.finish()
+
+
+def _recreate(connection: CountingConnection, table: Table) -> None:
+    connection.command("DROP TABLE IF EXISTS audit_events SYNC")
+    connection.command(table.create())
+
+
+def _engine_seconds(servers: Servers) -> float:
+    assert servers.clickhouse.pid is not None
+    return group_cost(servers.clickhouse.pid).cpu_seconds
+
+
+if __name__ == "__main__":
+    main()
