@@ -132,7 +132,7 @@ def test_quick_ranges_and_dates_edit_the_search(open_page: Open, stage: Stage) -
     assert query(page.url)["q"] == "action:license_* created:7d"
     assert 0 < total(page) < len(stage.events)
     expect(page.locator(".ranges [aria-current]")).to_contain_text("7 days")
-    page.locator(".find-help summary").click()
+    page.get_by_text("Search help and dates").click()
     day = stage.events[0].occurred_at.date() + timedelta(days=2)
     page.get_by_label("From").fill(f"{day}T00:00")
     page.get_by_label("Until").fill(f"{day + timedelta(days=1)}T00:00")

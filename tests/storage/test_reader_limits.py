@@ -71,9 +71,9 @@ def test_a_reader_can_only_read(shared_log: Log, account: str) -> None:
     [(read_only,)] = query.rows(account, EventFilter(), "getSetting('readonly')", "LIMIT 1")
     assert read_only == 1
     with pytest.raises(ConfigError, match="readonly"):
-        query._read("CREATE TABLE made_by_a_reader (x UInt8) ENGINE = Memory", {})
+        query.read("CREATE TABLE made_by_a_reader (x UInt8) ENGINE = Memory", {})
     with pytest.raises(ConfigError, match="readonly"):
-        query._read("SELECT 1 SETTINGS max_execution_time = 1000", {})
+        query.read("SELECT 1 SETTINGS max_execution_time = 1000", {})
 
 
 def test_a_server_that_is_away_is_no_limit() -> None:
