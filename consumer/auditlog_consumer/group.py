@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import groupby
 from operator import methodcaller
 from typing import Any, Final, cast
 
@@ -29,6 +29,9 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import TransientError
 
 REQUEST_SECONDS_MAX: Final = 10.0
+FEW_MESSAGES: Final = 500
+"""Taken from Kafka's client at a time: as many message objects as the processor's cache holds, until only
+their columns are left of them."""
 
 _ERROR: Final = methodcaller("error")
 _PARTITION: Final = methodcaller("partition")
@@ -171,20 +174,34 @@ class GroupMember:
             if wanted := self._commits.take():
                 positions = [TopicPartition(self._topic, *position) for position in wanted]
                 self._consumer.commit(offsets=positions, asynchronous=True)
-            received = self._consumer.consume(messages_max, seconds)
+            parts: dict[int, list[Messages]] = {}
+            for received in self._received(messages_max, seconds):
+                self._sort(received, polled, parts)
         except KafkaException as error:
             raise translate(error.args[0], "polling") from error
-        runs: dict[int, list[list[KafkaMessage]]] = {}
+        polled.messages.update((number, Messages.joined(found)) for number, found in parts.items())
+        return polled
+
+    def _received(self, messages_max: int, seconds: float) -> Iterator[list[Any]]:
+        """Yield what Kafka's client has, a few messages at a time, and wait for the first of them only."""
+        count = 0
+        while count < messages_max:
+            wanted = min(FEW_MESSAGES, messages_max - count)
+            received = self._consumer.consume(wanted, 0 if count else seconds)
+            yield received
+            count += len(received)
+            if len(received) < wanted:
+                return
+
+    def _sort(self, received: list[Any], polled: Polled, parts: dict[int, list[Messages]]) -> None:
+        """Add messages to the columns of their partitions, and note the errors among them."""
         if any(map(_ERROR, received)):
             for message in received:
                 if (failure := message.error()) is not None:
                     self._note(polled, failure, cast(int, message.partition()), message.offset() or 0)
             received = [message for message in received if message.error() is None]
         for number, run in groupby(received, _PARTITION):
-            runs.setdefault(number, []).append(cast(list[KafkaMessage], list(run)))
-        for number, parts in runs.items():
-            polled.messages[number] = Messages.of(list(chain.from_iterable(parts)))
-        return polled
+            parts.setdefault(number, []).append(Messages.of(cast(list[KafkaMessage], list(run))))
 
     def _rejoin(self) -> None:
         """Join as a new member, with a new client: one that lost its partitions was seen to wait for ever."""
