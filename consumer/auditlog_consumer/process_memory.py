@@ -21,8 +21,9 @@ def keep_memory() -> None:
     """Set up this process for large buffers that come and go by the second.
 
     Buffers are given back to the allocator, not to the system, which would hand out the same pages zeroed
-    again a moment later. Threads share a few arenas: what one of them frees is of use to all. And Python's search for cyclic garbage, of which a consumer makes hardly any, runs
-    seldom. Where the C library has no `mallopt` that part is left out.
+    again a moment later. Threads share a few arenas, so that what one of them frees is of use to all. And
+    Python's search for cyclic garbage, of which a consumer makes hardly any, runs seldom. Where the C library
+    has no `mallopt` its part is left out.
     """
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
