@@ -311,7 +311,7 @@ def test_an_export_from_the_command_to_the_files_and_back(
     with one.open(encoding="utf-8", newline="") as file:
         assert {row["entity_id"] for row in csv.DictReader(file)} == {f"lic_{n}" for n in range(300)}
     [part] = out.glob("part-*")
-    part.write_bytes(part.read_bytes().replace(b"Seat 7,", b"Seat 8,", 1))
+    part.write_bytes(part.read_bytes().replace(b"Seat 7", b"Seat 8", 1))
     damaged = auditlog("export", "verify", str(out))
     assert (damaged.returncode, part.name in damaged.stdout) == (1, True), damaged.stdout
     assert auditlog("export", "delete", job, *account).returncode == 0
@@ -331,23 +331,19 @@ def test_what_is_done_with_exports_over_http_is_in_the_log(
     assert shown
     signed_in = {"Authorization": f"Bearer {created.stdout.strip()}"}
     with httpx.Client(
-        base_url=f"{shown[1]}/v1/accounts/acc_http/exports", trust_env=False, timeout=60, headers=signed_in
+        base_url=f"{shown[1]}/v1/accounts/acc_http", trust_env=False, timeout=60, headers=signed_in
     ) as client:
-        made = client.post("", json={"format": "jsonl"})
+        made = client.post("/exports", json={"format": "jsonl"})
         assert made.status_code == 202, made.text
         job = made.json()["job_id"]
         deadline = time.monotonic() + 60
-        while client.get(f"/{job}").json()["state"] != "finished":
+        while client.get(f"/exports/{job}").json()["state"] != "finished":
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        assert client.get(f"/{job}/download").status_code == 200
-        assert client.delete(f"/{job}").status_code == 204
+        assert client.get(f"/exports/{job}/download").status_code == 200
+        assert client.delete(f"/exports/{job}").status_code == 204
     found = stored(auditlog, data_dir, "acc_http", 4)
-    own = {
-        one["action"]: one
-        for one in found
-        if one["entity"] == {"type": "audit_export", "id": job, "name": None}
-    }
+    own = {one["action"]: one for one in found if one["entity"]["id"] == job}
     assert set(own) == {"audit_export_created", "audit_export_downloaded", "audit_export_deleted"}
     assert {one["actor"]["name"] for one in own.values()} == {"BI"}
     assert own["audit_export_created"]["metadata"]["format"] == "jsonl"
