@@ -63,7 +63,7 @@ class Samples:
         busy, rare: a license with the most events, and one with few, of the largest account.
         event_id: of an event in the middle of the year.
         deep_cursor: of the page after `DEEP_PAGES` pages of a thousand events, or of the last page.
-        request_id: of that event.
+        request_id, ticket: of that event; the ticket is in its metadata and in few others'.
     """
 
     busy: str
@@ -71,6 +71,7 @@ class Samples:
     event_id: Any
     deep_cursor: str
     request_id: str
+    ticket: str
 
 
 def find_samples(connection: Connection) -> Samples:
@@ -93,7 +94,8 @@ def find_samples(connection: Connection) -> Samples:
     middle = reader.timeline(LARGEST, EventFilter(until=SINCE + YEAR / 2), limit=1).events[0].event
     request_id = middle.context.request_id
     assert request_id is not None
-    return Samples(licenses[0][0], rare, middle.event_id, deep.next_cursor, request_id)
+    ticket = middle.metadata["ticket"]
+    return Samples(licenses[0][0], rare, middle.event_id, deep.next_cursor, request_id, ticket)
 
 
 def questions(found: Samples) -> list[Question]:
@@ -101,7 +103,7 @@ def questions(found: Samples) -> list[Question]:
     now = SINCE + YEAR
     texts = {
         "actor and action": "action:license.* actor:usr_7",
-        "rare word": f'"{found.request_id}"',
+        "rare word": f'"{found.ticket}"',
         "common word": '"customer 12"',
         "request id": f"request:{found.request_id}",
         "network": "ip:10.0.3.0/24",
