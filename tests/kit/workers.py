@@ -23,7 +23,8 @@ FILES_OF_SINGLE_TESTS: Final = frozenset(
 WORKER_BYTES: Final = 3 << 30
 """What a worker may need at most at one time: its own Kafka and ClickHouse, and a test's own stack."""
 
-WORKERS_PER_PROCESSOR: Final = 2
+WORKERS_MORE: Final = 1
+"""Than processors. With more, each waits longer for the others, and idle servers take what is gained."""
 
 
 class Spread(LoadFileScheduling):  # type: ignore[misc]
@@ -56,7 +57,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if "not integration" in config.option.markexpr:
         return processors
     memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(processors * WORKERS_PER_PROCESSOR, memory // WORKER_BYTES))
+    return max(1, min(processors + WORKERS_MORE, memory // WORKER_BYTES))
 
 
 class Announcer:
