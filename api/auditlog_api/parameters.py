@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +25,7 @@ from auditlog_storage.search import parse_search
 REPEATABLE: Final = frozenset({"action", "group"})
 """Parameters that may be given several times: any of the values."""
 
+FORM_BYTES_MAX: Final = 20_000
 ITEM_PATTERN: Final = "^[^/]+/"
 """Of TYPE/ID, for the OpenAPI document: a value that breaks it is refused with a better word."""
 
@@ -180,6 +181,18 @@ def path_item(entity_type: str, entity_id: str) -> Item:
         return Item(entity_type.replace(SLASH, "/"), entity_id.replace(SLASH, "/"))
     except BadFilter:
         raise not_found() from None
+
+
+async def form_fields(request: Request) -> dict[str, str]:
+    """Return the fields of a page's form; of one that comes twice the last.
+
+    Raises:
+        Problem: 400, the form is too long.
+    """
+    body = await request.body()
+    if len(body) > FORM_BYTES_MAX:
+        raise bad_parameters([{"in": "body", "name": "form", "detail": "is too long"}])
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _refuse(found: Sequence[tuple[str, str]]) -> None:

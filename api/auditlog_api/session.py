@@ -7,13 +7,13 @@ no state on the server: the session ends when its token does.
 from __future__ import annotations
 
 from typing import Annotated, Final
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from auditlog_api.access import SESSION_COOKIE, Access, Reader
 from auditlog_api.pages.trouble import PageRoute
+from auditlog_api.parameters import form_fields
 from auditlog_api.problem import bad_parameters
 
 HOME: Final = "/"
@@ -32,7 +32,7 @@ async def sign_in_by_link(
 @router.post("/sign-in")
 async def sign_in_by_form(request: Request) -> Response:
     """Sign in with a token from a form, and go to a page of this server."""
-    fields = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+    fields = await form_fields(request)
     if "token" not in fields:
         raise bad_parameters([{"in": "body", "name": "token", "detail": "is missing"}])
     return await sign_in(request, fields["token"], fields.get("next", HOME))

@@ -73,7 +73,7 @@ class ObjectStore:
                 obstore.put(self._store, path, json_bytes(value), mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return False
-            self._sync(path, with_folders=True)
+            self._sync(path)
         return True
 
     def overwrite(self, path: str, value: Mapping[str, Any]) -> None:
@@ -166,13 +166,13 @@ class ObjectStore:
         with self._translated():
             return str(obstore.sign(self._store, "GET", path, timedelta(seconds=seconds)))
 
-    def _sync(self, path: str, *, with_folders: bool = False) -> None:
-        """Have a file system keep an object; a first object makes folders, which must be kept as well."""
+    def _sync(self, path: str) -> None:
+        """Have a file system keep an object, and the folders that it may have been the first one in."""
         if self._root is None:
             return
         file = self._root / path
-        above = len(file.relative_to(self._root).parents) if with_folders else 1
-        for each in (file, *file.parents[:above]):
+        folders = len(Path(path).parents)
+        for each in (file, *file.parents[:folders]):
             # Another process may delete the job at any time.
             with suppress(FileNotFoundError):
                 _fsync(each)

@@ -1,4 +1,4 @@
-"""One server and one browser for all tests of the pages."""
+"""One server for all tests of the pages, and one browser for each file of them."""
 
 from __future__ import annotations
 

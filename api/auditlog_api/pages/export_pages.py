@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, get_args
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -18,15 +17,17 @@ from auditlog_api.pages.around import around, place_of
 from auditlog_api.pages.rendering import page
 from auditlog_api.pages.trouble import PageRoute
 from auditlog_api.pages.view import exports_path, read_view
+from auditlog_api.parameters import form_fields
 from auditlog_api.problem import bad_parameters
 from auditlog_api.viewer_tokens import item_of_key
-from auditlog_exports.job import Compression, Format, Shape, filter_json
-from auditlog_exports.jobs import Status
+from auditlog_exports.job import Compression, Format, Shape
+from auditlog_exports.jobs import Jobs, Status
+from auditlog_exports.part import Part
+from auditlog_exports.status_json import status_json
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.search import parse_search
 
 REFRESH_SECONDS: Final = 3
-_FORM_BYTES_MAX: Final = 20_000
 _STATES: Final = {
     "queued": "Waiting for a worker",
     "running": "Running",
@@ -79,7 +80,7 @@ class ExportView:
 @router.post("/accounts/{account}/exports")
 async def begin(request: Request, reader: Exporter, backend: TheBackend) -> Response:
     """Begin an export of what a form says, and show it."""
-    fields = await _form(request)
+    fields = await form_fields(request)
     filter = EventFilter(
         item=item_of_key(fields["item"]) if fields.get("item") else None,
         search=parse_search(fields.get("q", ""), datetime.now(UTC)),
@@ -102,8 +103,12 @@ async def show_all(request: Request, reader: Exporter, backend: TheBackend) -> R
 @router.get("/accounts/{account}/exports/{job}")
 async def show(request: Request, reader: Exporter, backend: TheBackend, job: str) -> Response:
     """Show one export and how far it is."""
-    status = await with_jobs(backend, reader, lambda jobs: jobs.status(reader.account_id, job))
-    parts = await with_jobs(backend, reader, lambda jobs: jobs.parts(reader.account_id, job, 0, 100))
+
+    def find(jobs: Jobs) -> tuple[Status, list[Part]]:
+        status = jobs.status(reader.account_id, job)
+        return status, jobs.parts(reader.account_id, job) if status.state == "finished" else []
+
+    status, parts = await with_jobs(backend, reader, find)
     context = _context(request, reader)
     return page(
         "export.html", **context, export=export_view(status), files=parts, refresh_seconds=REFRESH_SECONDS
@@ -125,32 +130,30 @@ async def delete(request: Request, reader: Exporter, backend: TheBackend, job: s
 
 def export_view(status: Status) -> ExportView:
     """Return a job and how it stands as a page shows it."""
-    job, progress, ending = status.job, status.progress, status.ending
-    finished = ending if ending is not None and ending.state == "finished" else None
-    filter, seconds = filter_json(job.filter), None if ending else progress.eta_seconds
-    size = finished.bytes if finished else progress.bytes_done
+    job, found = status.job, status_json(status)
     compression = "" if job.shape.compression == "none" else f", {job.shape.compression}"
+    seconds = found["eta_seconds"]
     return ExportView(
         job_id=job.job_id,
         href=exports_path(job.account_id, job.job_id),
         api_path="/v1" + exports_path(job.account_id, job.job_id),
         created_at=job.created_at,
         form=_FORMATS[job.shape.format] + compression + (", raw" if job.shape.raw_csv else ""),
-        what=_what(filter),
+        what=_what(found["filter"]),
         item=job.filter.item.key if job.filter.item else "",
         state=status.state,
         state_words=_STATES[status.state],
         state_kind=_KINDS.get(status.state, ""),
-        rows=finished.rows if finished else progress.rows_done,
-        rows_expected=finished.rows if finished else progress.rows_expected,
-        size=size_words(size),
-        parts=finished.parts if finished else progress.parts_done,
-        rate=progress.rows_per_second,
+        rows=found["rows_done"],
+        rows_expected=found["rows_expected"],
+        size=size_words(found["bytes_done"]),
+        parts=found["parts_done"],
+        rate=found["rows_per_second"],
         left="" if seconds is None else f"about {duration_words(seconds)} left",
-        waiting="" if ending else progress.waiting,
-        error=ending.error if ending else "",
-        expires_at=ending.expires_at if ending else None,
-        has_ended=ending is not None,
+        waiting=found["waiting"],
+        error=found["error"],
+        expires_at=status.ending.expires_at if status.ending else None,
+        has_ended=status.ending is not None,
     )
 
 
@@ -181,13 +184,6 @@ def _context(request: Request, reader: Reader) -> dict[str, Any]:
     return around(request, reader, read_view(place_of(reader, reader.item), zone, datetime.now(UTC)))
 
 
-async def _form(request: Request) -> dict[str, str]:
-    body = await request.body()
-    if len(body) > _FORM_BYTES_MAX:
-        raise bad_parameters([{"in": "body", "name": "q", "detail": "is too long"}])
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-
-
 def _shape(fields: dict[str, str]) -> Shape:
     wrong = [
         {"in": "body", "name": name, "detail": f"must be one of {', '.join(known)}"}
@@ -198,7 +194,7 @@ def _shape(fields: dict[str, str]) -> Shape:
         raise bad_parameters(wrong)
     format: Any = fields.get("format", "csv")
     compression: Any = fields.get("compression", "none")
-    return Shape(format, compression, format == "csv" and fields.get("raw_csv") == "yes")
+    return Shape(format, compression)
 
 
 def _what(filter: dict[str, Any]) -> str:
