@@ -71,6 +71,7 @@ class Collector:
         next_offset: the first offset that no taken batch covers.
         value_bytes: size of the collected message values.
         held_bytes: the memory of the collected messages, about.
+        oldest_seconds: since when the next batch has been collected.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Collector:
         self._skipped: set[tuple[int, int]] = set()
         self._end = -1
         self._end_seconds = float("-inf")
-        self._oldest_seconds = 0.0
+        self.oldest_seconds = 0.0
         self._spread = _spread(next_offset)
 
     @property
@@ -157,7 +158,7 @@ class Collector:
         return None
 
     def ready(self, now_seconds: float, *, waits: bool = False) -> bool:
-        """Tell whether the next batch has reached a limit; one that `waits` for its turn has no age."""
+        """Tell whether the next batch has reached a limit; one that `waits` is not ready by its age alone."""
         if self._replay_last is not None:
             return self._expected > self._replay_last
         limits = self._limits
@@ -167,7 +168,7 @@ class Collector:
         if at_end and self._count >= max(1, limits.rows_max // LARGE_PART):
             return True
         age_max = self._spread * (limits.age_seconds_max if at_end else limits.backlog_age_seconds_max)
-        return bool(self.offsets) and not waits and now_seconds - self._oldest_seconds >= age_max
+        return bool(self.offsets) and not waits and now_seconds - self.oldest_seconds >= age_max
 
     def take(self, now_seconds: float) -> Batch:
         """Remove and return the next batch, within its limits, but at least a message."""
@@ -183,7 +184,7 @@ class Collector:
         self._parts = [rest] if len(rest) else []
         self._count, self.value_bytes, self.held_bytes = len(rest), rest.value_bytes, rest.held_bytes
         self.next_offset = last + 1
-        self._oldest_seconds = now_seconds
+        self.oldest_seconds = now_seconds
         self._spread = _spread(self.next_offset)
         return batch
 
@@ -211,7 +212,7 @@ class Collector:
             # Kafka says it only once: as long as nothing came, we were at the end.
             self._end_seconds = now_seconds
         if not self.offsets:
-            self._oldest_seconds = now_seconds
+            self.oldest_seconds = now_seconds
         self._expected = next_expected
 
 

@@ -243,7 +243,7 @@ class Consumer:
     def _start_batches(self) -> None:
         """Move batches on: from judged to being stored, from collected to being judged."""
         now = self._runtime.monotonic()
-        for number, assigned in self._assigned.items():
+        for assigned in self._assigned.values():
             judging, start = assigned.judging, assigned.start
             if judging is not None and judging.verdicts.done() and assigned.storing is None and start:
                 range = self._storing.submit(
@@ -251,12 +251,22 @@ class Consumer:
                 )
                 assigned.storing = Storing(range, judging.held_bytes, judging.oldest_millis)
                 assigned.judging = None
-            if assigned.judging is None and assigned.collector is not None:
-                # In a backlog an old batch is as good as a new one: it waits for its turn to be filled.
-                waits = assigned.paused and not assigned.out_of_range and not self._turns.holds(number)
-                if assigned.collector.ready(now, waits=waits):
-                    self._judge_next(assigned, assigned.collector, now)
+        # The oldest first: where not all can be stored at once, each gets its turn.
+        able = [(one, one.collector) for one in self._assigned.values() if one.collector and not one.judging]
+        for assigned, collector in sorted(able, key=lambda pair: pair[1].oldest_seconds):
+            if collector.ready(now, waits=self._waits(assigned)):
+                self._judge_next(assigned, collector, now)
         self._make_room(now)
+
+    def _waits(self, assigned: Assigned) -> bool:
+        """Tell whether nothing is gained by taking a batch for its age alone: it grows until it can be stored.
+
+        In a backlog an old batch is as good as a new one: it waits for its turn to be filled.
+        """
+        if assigned.paused and not assigned.out_of_range and not self._turns.holds(assigned.partition.number):
+            return True
+        busy = sum(1 for one in self._assigned.values() if one.judging or one.storing)
+        return assigned.storing is not None or busy >= self._settings.storing_threads
 
     def _make_room(self, now_seconds: float) -> None:
         """Take the largest batch as it is when memory is full of batches of which none is ready."""

@@ -17,7 +17,8 @@ from types import FrameType, TracebackType
 from auditlog_local.child import ChildSpec
 from auditlog_local.clickhouse_child import answers_ping, clickhouse_child, origin
 from auditlog_local.data_dir_lock import DataDirLock
-from auditlog_local.kafka import broker_answers, kafka_child, remembered_node
+from auditlog_local.kafka import kafka_child, remembered_node
+from auditlog_local.kafka_broker import broker_answers
 from auditlog_local.ports import remembered_port
 from auditlog_local.supervisor import ChildEvent, Supervisor
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable

@@ -173,20 +173,23 @@ class Ledger:
                 raise
         else:
             for entry in entries:
-                entry.error = _difference(entry.range, stored.get(_key(entry.range)))
+                entry.error = _difference(entry.range, stored.get(_key(entry.range), []))
         finally:
             for entry in entries:
                 entry.is_done = True
 
-    def _starting_with(self, ranges: Sequence[Range]) -> dict[tuple[UUID, int, int], Range]:
-        """Return what is recorded under the keys of these ranges, and maybe others."""
+    def _starting_with(self, ranges: Sequence[Range]) -> dict[tuple[UUID, int, int], list[Range]]:
+        """Return all that is recorded under the keys of these ranges, merged or not, and maybe others."""
         keys = [_key(range) for range in ranges]
         names = ("topic_ids", "kafka_partitions", "first_offsets")
         wanted = {
             name: sorted(set(values)) for name, values in zip(names, zip(*keys, strict=True), strict=True)
         }
-        found = [_from_row(row) for row in self._connection.query_rows(_SOME, wanted)]
-        return {_key(range): range for range in found}
+        found: dict[tuple[UUID, int, int], list[Range]] = {}
+        for row in self._connection.query_rows(_SOME, wanted, {"max_threads": 1}):
+            range = _from_row(row)
+            found.setdefault(_key(range), []).append(range)
+        return found
 
 
 @dataclass(slots=True)
@@ -199,11 +202,12 @@ class _Entry:
     error: AuditError | None = None
 
 
-_FIELDS: Final = """
+_COLUMNS: Final = """
     SELECT topic, topic_id, kafka_partition, first_offset, last_offset,
            accepted, rejected, duplicates, absent, kind, consumer_group, recorded_at
-    FROM audit_ranges FINAL
+    FROM audit_ranges
 """
+_FIELDS: Final = f"{_COLUMNS} FINAL"
 
 # The end of the key is one granule in each part; FINAL over the partition would read all of it.
 _FURTHEST: Final = f"""{_FIELDS}
@@ -216,7 +220,8 @@ _FURTHEST: Final = f"""{_FIELDS}
       )
 """  # noqa: S608 - names of ours, values are parameters
 
-_SOME: Final = f"""{_FIELDS}
+# Without FINAL, which would cost more than the rest; and so a row written at the same time shows.
+_SOME: Final = f"""{_COLUMNS}
     WHERE topic_id IN {{topic_ids:Array(UUID)}} AND kafka_partition IN {{kafka_partitions:Array(Int32)}}
       AND first_offset IN {{first_offsets:Array(Int64)}}
 """
@@ -272,12 +277,17 @@ def _key(range: Range) -> tuple[UUID, int, int]:
     return range.topic_id, range.kafka_partition, range.first_offset
 
 
-def _difference(range: Range, stored: Range | None) -> AuditError | None:
-    """Return what is wrong with a range that was just written."""
-    if stored is None:
+def _difference(range: Range, stored: Sequence[Range]) -> AuditError | None:
+    """Return what is wrong with a range that was just written, given every row with its key.
+
+    Of rows with one key those that reach furthest count; a shorter one is overruled.
+    """
+    if not stored:
         return StorageUnavailable(f"a ledger row was acknowledged but is not there; append it again: {range}")
-    if _result(stored) != _result(range):
-        return StorageRejected(f"the ledger holds another range from this offset: {stored}, not {range}")
+    furthest = max(one.last_offset for one in stored)
+    others = [one for one in stored if one.last_offset == furthest and _result(one) != _result(range)]
+    if others:
+        return StorageRejected(f"the ledger holds another range from this offset: {others[0]}, not {range}")
     return None
 
 

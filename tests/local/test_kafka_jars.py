@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from auditlog_local.kafka import broker_answers, kafka_child, remembered_node
+from auditlog_local.kafka import kafka_child, remembered_node
+from auditlog_local.kafka_broker import broker_answers
 from auditlog_local.kafka_jars import (
     CACHE_DIR_VARIABLE,
     cache_directory,

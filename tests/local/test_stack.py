@@ -17,7 +17,7 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from auditlog_local.clickhouse_child import answers_ping
-from auditlog_local.kafka import broker_answers
+from auditlog_local.kafka_broker import broker_answers
 from auditlog_local.stack import Addresses, Stack, find_running
 from auditlog_local.supervisor import ChildEvent
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
