@@ -15,7 +15,7 @@ from auditlog_schemas.errors import AuditError, StorageRejected, StorageUnavaila
 from auditlog_schemas.record import micros_of
 from auditlog_storage.connection import Connection
 from auditlog_storage.deadline import insert_until
-from auditlog_storage.tables import AUDIT_RANGES
+from auditlog_storage.tables import AUDIT_RANGES, SMALL_READ_SETTINGS
 
 RangeKind = Literal["committed", "lost"]
 
@@ -186,7 +186,7 @@ class Ledger:
             name: sorted(set(values)) for name, values in zip(names, zip(*keys, strict=True), strict=True)
         }
         found: dict[tuple[UUID, int, int], list[Range]] = {}
-        for row in self._connection.query_rows(_SOME, wanted, {"max_threads": 1}):
+        for row in self._connection.query_rows(_SOME, wanted, SMALL_READ_SETTINGS):
             range = _from_row(row)
             found.setdefault(_key(range), []).append(range)
         return found

@@ -11,14 +11,13 @@ from uuid import UUID
 import pyarrow as pa
 
 from auditlog_storage.connection import Connection
+from auditlog_storage.tables import SMALL_READ_SETTINGS
 
 _SETTINGS: Final[dict[str, int | str]] = {
     "optimize_use_projections": 1,
     "preferred_optimize_projection_name": "by_offset",
 }
-# A range is a granule or so in each part, and a trickle leaves hundreds of parts: handing them to threads
-# costs the server several times what reading them does.
-_SMALL: Final = _SETTINGS | {"max_threads": 1}
+_SMALL: Final = {**_SETTINGS, **SMALL_READ_SETTINGS}
 
 # The key columns of the projection come first, so a range of offsets is a range of its granules.
 _OFFSETS: Final = """

@@ -262,3 +262,16 @@ INSERT_SETTINGS: Final[Mapping[str, int]] = {
     "input_format_arrow_allow_missing_columns": 0,
 }
 """Settings of every insert; `writer` and `ledger` add whether the server deduplicates by token."""
+
+SMALL_READ_SETTINGS: Final[Mapping[str, int | str]] = {
+    "max_threads": 1,
+    "local_filesystem_read_method": "pread",
+    "load_marks_asynchronously": 0,
+    "optimize_move_to_prewhere": 0,
+    "optimize_read_in_order": 0,
+}
+"""Settings of a SELECT that finds its rows by key: a granule or so in each part, and a trickle leaves hundreds.
+
+Handing them to other threads, for reading, decompressing or merging what is sorted, costs several times what
+the work does.
+"""
