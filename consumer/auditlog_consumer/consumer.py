@@ -259,7 +259,7 @@ class Consumer:
         self._make_room(now)
 
     def _waits(self, assigned: Assigned) -> bool:
-        """Tell whether nothing is gained by taking a batch for its age alone: it grows until it can be stored.
+        """Tell whether nothing is gained by taking a batch for its age alone: it grows until it is stored.
 
         In a backlog an old batch is as good as a new one: it waits for its turn to be filled.
         """

@@ -1,4 +1,4 @@
-"""Apache Kafka 4.4.0 as a child process: one KRaft node, found again by its clients after a restart or a crash."""
+"""Apache Kafka 4.4.0 as a child process: one KRaft node that its clients find again after a crash."""
 
 from __future__ import annotations
 

@@ -48,6 +48,9 @@ class AccountQuery:
         self._settings: dict[str, int | str] = {
             "readonly": 1,
             "optimize_read_in_order": 1,
+            # A pool of threads that read files pays where those are not in memory, and costs where they are.
+            "local_filesystem_read_method": "pread",
+            "load_marks_asynchronously": 0,
             "max_execution_time": limits.read_seconds_max,
             "max_rows_to_read": limits.read_rows_max,
             "max_bytes_to_read": limits.read_bytes_max,

@@ -2,22 +2,30 @@
 
 The ledger gets a row for each batch, millions a month. Its key begins with topic and partition, so the last
 topic, the last partition of a topic and the last range of a partition are each the end of a piece of the key:
-every query here reads the last granule of such a piece in each part, and no more.
+every query here reads the last granule of such a piece in each part, and no more. Once the ends are known,
+one query tells what has come since.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from auditlog_storage.connection import Settings
 from auditlog_storage.snapshot import Snapshot
+from auditlog_storage.tables import SMALL_READ_SETTINGS
 
 _PARTITIONS_A_QUERY: Final = 100
+_KNOWN_SECONDS_MAX: Final = 30.0
+"""For so long only newer ranges are looked for: ends move back when an operator restores an old backup."""
 
-Read = Callable[[str, Mapping[str, object]], list[tuple[Any, ...]]]
+_NO_SETTINGS: Final[Settings] = {}
+
+Read = Callable[[str, Mapping[str, object], Settings], list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +53,53 @@ class LedgerEnds:
     """Reads the ends of all topics and partitions; safe to share between threads.
 
     Args:
-        read: runs a SELECT with parameters, and returns its rows, as `Connection.query_rows` does.
+        read: runs a SELECT with parameters and settings and returns its rows: `Connection.query_rows`.
     """
 
     def __init__(self, read: Read) -> None:
         self._read = read
+        self._known: Mapping[tuple[UUID, int], LedgerEnd] = {}
+        self._known_seconds = float("-inf")
 
     def read(self) -> list[LedgerEnd]:
         """Return the end of every partition that has a range."""
+        now = time.monotonic()
+        known = self._known
+        if not known or len(known) > _PARTITIONS_A_QUERY or now - self._known_seconds > _KNOWN_SECONDS_MAX:
+            self._known, self._known_seconds = self._all(), now
+        else:
+            self._known = known | self._since(known)
+        return list(self._known.values())
+
+    def _all(self) -> dict[tuple[UUID, int], LedgerEnd]:
         partitions = [
             (topic_id, partition)
             for topic_id, last_partition in self._topics()
             for partition in range(last_partition + 1)
         ]
-        return [
-            end
+        return {
+            (end.topic_id, end.kafka_partition): end
             for first in range(0, len(partitions), _PARTITIONS_A_QUERY)
             for end in self._of(partitions[first : first + _PARTITIONS_A_QUERY])
-        ]
+        }
+
+    def _since(self, known: Mapping[tuple[UUID, int], LedgerEnd]) -> dict[tuple[UUID, int], LedgerEnd]:
+        """Return the ends of the partitions that are further now than they were, or new."""
+        partitions: dict[UUID, list[int]] = {}
+        for topic_id, partition in known:
+            partitions.setdefault(topic_id, []).append(partition)
+        values: dict[str, object] = {"topics": list(partitions)}
+        places = []
+        for number, end in enumerate(known.values()):
+            # With the furthest range itself: it may have been recorded anew and reach further.
+            places.append(_FURTHER.format(number=number))
+            values[f"topic_{number}"], values[f"partition_{number}"] = end.topic_id, end.kafka_partition
+            values[f"first_{number}"] = end.first_offset
+        for number, (topic_id, numbers) in enumerate(partitions.items()):
+            places.append(_OTHER_PARTITIONS.format(number=number))
+            values[f"known_topic_{number}"], values[f"known_{number}"] = topic_id, numbers
+        rows = self._read(_SINCE.format(places="\n       OR ".join(places)), values, SMALL_READ_SETTINGS)
+        return {(end.topic_id, end.kafka_partition): end for end in (LedgerEnd(*row) for row in rows)}
 
     def _topics(self) -> list[tuple[UUID, int]]:
         """Return every topic with its last partition; a topic's partitions are numbered without a gap."""
@@ -70,7 +107,7 @@ class LedgerEnds:
         while True:
             values = {"before": found[-1][0]} if found else {}
             sql = _LAST_TOPIC.format("WHERE topic_id < {before:UUID}" if found else "")
-            rows = self._read(sql, values)
+            rows = self._read(sql, values, _NO_SETTINGS)
             if not rows:
                 return found
             found.append(rows[0])
@@ -81,7 +118,7 @@ class LedgerEnds:
         for number, (topic_id, partition) in enumerate(partitions):
             queries.append(_LAST_RANGE.format(number=number))
             values |= {f"topic_{number}": topic_id, f"partition_{number}": partition}
-        rows = self._read("\nUNION ALL\n".join(queries), values)
+        rows = self._read("\nUNION ALL\n".join(queries), values, _NO_SETTINGS)
         ends: dict[tuple[UUID, int], LedgerEnd] = {}
         for end in (LedgerEnd(*row) for row in rows):
             key = end.topic_id, end.kafka_partition
@@ -123,4 +160,20 @@ _LAST_RANGE: Final = """
         ORDER BY first_offset DESC
         LIMIT 2
     )
+"""
+
+_FURTHER: Final = (
+    "topic_id = {{topic_{number}:UUID}} AND kafka_partition = {{partition_{number}:Int32}} "
+    "AND first_offset >= {{first_{number}:Int64}}"
+)
+_OTHER_PARTITIONS: Final = (
+    "topic_id = {{known_topic_{number}:UUID}} AND kafka_partition NOT IN {{known_{number}:Array(Int32)}}"
+)
+_SINCE: Final = """
+    SELECT argMax(topic, first_offset), topic_id, kafka_partition,
+           max(first_offset), max(last_offset) + 1, max(recorded_at)
+    FROM audit_ranges
+    WHERE {places}
+       OR topic_id NOT IN {{topics:Array(UUID)}}
+    GROUP BY topic_id, kafka_partition
 """

@@ -270,7 +270,7 @@ SMALL_READ_SETTINGS: Final[Mapping[str, int | str]] = {
     "optimize_move_to_prewhere": 0,
     "optimize_read_in_order": 0,
 }
-"""Settings of a SELECT that finds its rows by key: a granule or so in each part, and a trickle leaves hundreds.
+"""Settings of a SELECT that finds its rows by key: a granule or so in each part, of which there are hundreds.
 
 Handing them to other threads, for reading, decompressing or merging what is sorted, costs several times what
 the work does.

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pytest
 
 from auditlog_schemas.errors import NotFound
+from auditlog_storage.connection import Settings
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.ledger_ends import LedgerEnds
 from auditlog_storage.reader import LogReader
 from auditlog_storage.search import parse_search
 from storage.event_log import Log
+from storage.test_ledger_threads import range_of
 
 pytestmark = pytest.mark.integration
 
@@ -140,17 +142,40 @@ def test_the_ledgers_ends_cost_the_same_in_a_long_ledger(big_log: Log) -> None:
     read: list[int] = []
     client = big_log.connection._connected()
 
-    def counted(sql: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        result = client.query(sql, parameters=dict(values))
+    def counted(sql: str, values: Mapping[str, object], settings: Settings) -> list[tuple[Any, ...]]:
+        result = client.query(sql, parameters=dict(values), settings=dict(settings))
         read.append(int(result.summary["read_rows"]))
         return [tuple(row) for row in result.result_rows]
 
-    [end] = [end for end in LedgerEnds(counted).read() if end.topic_id == topic_id]
+    ends = LedgerEnds(counted)
+    [end] = [end for end in ends.read() if end.topic_id == topic_id]
     assert end.next_offset == 400_000
     assert sum(read) < 100_000
+    read.clear()
+    assert end in ends.read()
+    assert len(read) == 1
+    assert read[0] < 60_000
     furthest = Ledger(big_log.connection).furthest(topic_id, 0)
     assert furthest is not None
     assert furthest.next_offset == end.next_offset
+
+
+def test_ends_move_on_and_new_partitions_and_topics_are_found(shared_log: Log) -> None:
+    ledger, topic_id, later_id = Ledger(shared_log.connection), uuid4(), uuid4()
+    ledger.append(range_of(0, 0, 9, topic_id))
+    ends = LedgerEnds(shared_log.connection.query_rows)
+
+    def found() -> dict[tuple[UUID, int], int]:
+        ours = (end for end in ends.read() if end.topic_id in (topic_id, later_id))
+        return {(end.topic_id, end.kafka_partition): end.next_offset for end in ours}
+
+    assert found() == {(topic_id, 0): 10}
+    ledger.append(range_of(0, 10, 19, topic_id))
+    ledger.append(range_of(3, 0, 4, topic_id))
+    ledger.append(range_of(1, 0, 0, later_id))
+    ledger.append(range_of(1, 1, 6, later_id))
+    assert found() == {(topic_id, 0): 20, (topic_id, 3): 5, (later_id, 1): 7}
+    assert set(LedgerEnds(shared_log.connection.query_rows).read()) == set(ends.read())
 
 
 def test_the_view_keeps_keys_and_indexes(big_log: Log) -> None:
