@@ -39,7 +39,11 @@ class Servers:
         self.bootstrap = node.bootstrap
         self.kafka = Child(kafka_child(self.directory / "kafka", node), self.directory)
         self.clickhouse = Child(clickhouse_child(self.directory / "clickhouse", port), self.directory)
-        self._children = [self.kafka, self.clickhouse] if with_kafka else [self.clickhouse]
+        self._with_kafka = with_kafka
+
+    @property
+    def _children(self) -> list[Child]:
+        return [self.kafka, self.clickhouse] if self._with_kafka else [self.clickhouse]
 
     def __enter__(self) -> Self:
         for child in self._children:
