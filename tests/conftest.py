@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.parse
 import urllib.request
 import uuid
@@ -12,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from kit.servers import JVM_OPTIONS, own_clickhouse, own_kafka
+from kit.servers import own_clickhouse, own_kafka
 
 pytest_plugins = ["kit.workers"]
 
@@ -20,11 +19,6 @@ pytest_plugins = ["kit.workers"]
 # first pays for imports and table builds, and on a busy machine any may.
 settings.register_profile("on_a_busy_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("on_a_busy_machine")
-
-
-def pytest_configure() -> None:
-    """Have every Java process below this one start with what suits tests."""
-    os.environ.setdefault("JDK_JAVA_OPTIONS", JVM_OPTIONS)
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,9 @@ _SETTINGS: Final[dict[str, int | str]] = {
     "optimize_aggregation_in_order": 1,
     # What a column is called in the result must not hide the column that a filter means.
     "prefer_column_name_to_alias": 1,
+    # Lines are made in each thread that reads, and then merged; else one thread makes all of them.
+    "query_plan_execute_functions_after_sorting": 0,
+    "local_filesystem_read_method": "pread",
     # A stream may take hours.
     "max_execution_time": 0,
 }

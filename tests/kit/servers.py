@@ -17,9 +17,6 @@ from auditlog_local.ports import free_ports
 START_SECONDS_MAX: Final = 240.0
 """For a server on a machine that is busy with other things; one that is idle takes five."""
 
-JVM_OPTIONS: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""For servers that live for seconds: compiling them well costs more time than it gains."""
-
 _BOUND: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 
 
