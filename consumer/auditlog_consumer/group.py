@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -32,6 +33,9 @@ REQUEST_SECONDS_MAX: Final = 10.0
 FEW_MESSAGES: Final = 500
 """Taken from Kafka's client at a time: as many message objects as the processor's cache holds, until only
 their columns are left of them."""
+IDLE_SESSIONS: Final = 2.0
+"""After so many sessions without a partition a member joins anew, and then after twice as many, and so on."""
+IDLE_SECONDS_MAX: Final = 3600.0
 
 _ERROR: Final = methodcaller("error")
 _PARTITION: Final = methodcaller("partition")
@@ -69,6 +73,9 @@ class GroupMember:
         self._topic = settings.topic
         self._reading: set[int] = set()
         self._lost = False
+        self._given: set[int] = set()
+        self._idle_seconds_max = IDLE_SESSIONS * settings.session_timeout_seconds
+        self._given_seconds = time.monotonic()
         session_millis = int(settings.session_timeout_seconds * 1000)
         self._config: dict[str, Any] = {
             # Kafka tells it to whoever asks who has a partition, as `auditlog doctor` does.
@@ -139,6 +146,7 @@ class GroupMember:
             consumer.incremental_assign([])
             for tp in given:
                 self._commits.open(tp.partition)
+            self._given |= {tp.partition for tp in given}
             on_assigned([tp.partition for tp in given])
 
         def taken(
@@ -148,6 +156,7 @@ class GroupMember:
                 if consumer is not self._consumer:
                     return
                 self._lost |= lost
+                self._given -= {tp.partition for tp in partitions}
                 tell([tp.partition for tp in partitions])
                 consumer.incremental_unassign([tp for tp in partitions if tp.partition in self._reading])
                 self._reading -= {tp.partition for tp in partitions}
@@ -168,7 +177,7 @@ class GroupMember:
             ConfigError, TerminalError: Kafka says something that waiting will not mend.
         """
         polled = Polled()
-        if self._lost:
+        if self._lost or self._is_idle_for_long():
             self._rejoin()
         try:
             if wanted := self._commits.take():
@@ -203,10 +212,26 @@ class GroupMember:
         for number, run in groupby(received, _PARTITION):
             parts.setdefault(number, []).append(Messages.of(cast(list[KafkaMessage], list(run))))
 
+    def _is_idle_for_long(self) -> bool:
+        """Tell whether it is time to join anew since no partition came for long.
+
+        There may be more members than partitions. But one that the group forgot while it had none was seen to
+        wait for ever, and nothing tells the two apart.
+        """
+        now = time.monotonic()
+        if self._given:
+            self._given_seconds = now
+        elif now - self._given_seconds > self._idle_seconds_max:
+            self._given_seconds = now
+            self._idle_seconds_max = min(2 * self._idle_seconds_max, IDLE_SECONDS_MAX)
+            return True
+        return False
+
     def _rejoin(self) -> None:
         """Join as a new member, with a new client: one that lost its partitions was seen to wait for ever."""
         self._lost = False
         self._reading.clear()
+        self._given.clear()
         self._commits.close()
         old = self._consumer
         self._open()

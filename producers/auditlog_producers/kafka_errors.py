@@ -26,6 +26,7 @@ TABLE: Final[dict[int, _Entry]] = {
     KafkaError._TIMED_OUT: _AWAY,
     KafkaError._TIMED_OUT_QUEUE: _AWAY,
     KafkaError._TRANSPORT: _AWAY,
+    KafkaError._DESTROY_BROKER: _AWAY,
     KafkaError._RESOLVE: _AWAY,
     KafkaError._ALL_BROKERS_DOWN: _AWAY,
     KafkaError.LEADER_NOT_AVAILABLE: _AWAY,

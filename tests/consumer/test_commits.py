@@ -93,6 +93,7 @@ def test_what_is_left_follows_what_was_asked_before() -> None:
         (KafkaError.ILLEGAL_GENERATION, BrokerUnavailable),
         (KafkaError.FENCED_INSTANCE_ID, BrokerUnavailable),
         (KafkaError._DESTROY, BrokerUnavailable),
+        (KafkaError._DESTROY_BROKER, BrokerUnavailable),
         (KafkaError.REBALANCE_IN_PROGRESS, BrokerUnavailable),
         (KafkaError._WAIT_COORD, BrokerUnavailable),
         (KafkaError.REQUEST_TIMED_OUT, BrokerUnavailable),

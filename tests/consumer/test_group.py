@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import auditlog_consumer.group
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.settings import ConsumerSettings
@@ -125,3 +126,26 @@ def test_a_member_that_lost_its_partitions_joins_again(kafka_bootstrap: str) -> 
             found += sum(map(len, member.poll(100, 0.05).messages.values()))
     finally:
         member.close()
+
+
+def test_a_member_that_the_group_forgot_joins_again(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client tells nobody: it has no partition, waits for one, and is in no group."""
+    monkeypatch.setattr(auditlog_consumer.group, "IDLE_SESSIONS", 0.5)
+    topic = f"group-{time.monotonic_ns()}"
+    Topics(kafka_bootstrap).ensure(topic, f"{topic}.dead")
+    settings = ConsumerSettings.load(
+        kafka=kafka_bootstrap, topic=topic, group=topic, session_timeout_seconds=6.0
+    )
+    member, given = GroupMember(settings), list[int]()
+    member.join(given.extend, lambda _: None, lambda _: None)
+    member._consumer.unsubscribe()
+    try:
+        deadline = time.monotonic() + 120
+        while len(given) < 8:
+            assert time.monotonic() < deadline, f"given {given}"
+            member.poll(10, 0.05)
+    finally:
+        member.close()
+    assert sorted(given) == list(range(8))
