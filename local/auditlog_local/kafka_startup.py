@@ -1,8 +1,8 @@
 """A quick start for Kafka: Java's ahead-of-time cache of the classes that a broker loads and links.
 
-Made once for each machine, by starting a broker in a temporary directory and stopping it. With it a start
-takes a third of the time and of the processor. The format is the JVM's own (JEP 483, JEP 514); a cache that
-does not fit the JVM or the class path is ignored by it, so nothing here can keep Kafka from starting.
+Made once for each machine, by starting a broker in a temporary directory and stopping it. The format is the
+JVM's own (JEP 483, JEP 514); a cache that does not fit the JVM or the class path is ignored by it, so nothing
+here can keep Kafka from starting.
 """
 
 from __future__ import annotations
