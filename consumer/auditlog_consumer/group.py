@@ -215,8 +215,8 @@ class GroupMember:
     def _is_idle_for_long(self) -> bool:
         """Tell whether it is time to join anew since no partition came for long.
 
-        There may be more members than partitions. But one whose client had dropped out of the group was seen to
-        wait for ever, and nothing tells the two apart.
+        There may be more members than partitions. But one whose client had dropped out of the group was seen
+        to wait for ever, and nothing tells the two apart.
         """
         now = time.monotonic()
         if self._given:
