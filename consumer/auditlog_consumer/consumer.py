@@ -254,19 +254,22 @@ class Consumer:
         # The oldest first: where not all can be stored at once, each gets its turn.
         able = [(one, one.collector) for one in self._assigned.values() if one.collector and not one.judging]
         for assigned, collector in sorted(able, key=lambda pair: pair[1].oldest_seconds):
-            if collector.ready(now, waits=self._waits(assigned)):
+            age_seconds = now - collector.oldest_seconds
+            if collector.ready(now, waits=self._waits(assigned, age_seconds)):
                 self._judge_next(assigned, collector, now)
         self._make_room(now)
 
-    def _waits(self, assigned: Assigned) -> bool:
+    def _waits(self, assigned: Assigned, age_seconds: float) -> bool:
         """Tell whether nothing is gained by taking a batch for its age alone: it grows until it is stored.
 
-        In a backlog an old batch is as good as a new one: it waits for its turn to be filled.
+        In a backlog an old batch is as good as a new one: it waits for its turn to be filled. Others wait
+        for a bounded time, or those with a backlog might keep all storing threads busy until it is done.
         """
         if assigned.paused and not assigned.out_of_range and not self._turns.holds(assigned.partition.number):
             return True
         busy = sum(1 for one in self._assigned.values() if one.judging or one.storing)
-        return assigned.storing is not None or busy >= self._settings.storing_threads
+        able = assigned.storing is None and busy < self._settings.storing_threads
+        return not able and age_seconds < self._limits.backlog_age_seconds_max
 
     def _make_room(self, now_seconds: float) -> None:
         """Take the largest batch as it is when memory is full of batches of which none is ready."""

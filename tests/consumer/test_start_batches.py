@@ -157,3 +157,14 @@ def test_a_full_batch_is_judged_whoever_is_busy() -> None:
     stage.bring(2)
     stage.go(2.0)
     assert stage.taken == [0, 1]
+
+
+def test_a_small_batch_does_not_wait_for_ever() -> None:
+    stage = Stage(partitions=2, threads=1)
+    stage.bring(0)
+    stage.go(2.0)
+    stage.bring(1)
+    stage.go(3.9)
+    assert stage.taken == [0]
+    stage.go(0.2)
+    assert stage.taken == [0, 1]
