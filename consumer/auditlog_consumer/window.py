@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -65,7 +66,9 @@ class Window:
         capacity = 1 << bits
         self._ring = np.uint64(capacity - 1)
         self._shift = np.uint64(64 - bits)
-        self._keys: Keys = np.zeros((capacity, 2), np.uint64)
+        # One word is nearly always enough to tell keys apart, so each has an array of its own.
+        self._first_words = np.zeros(capacity, np.uint64)
+        self._second_words = np.zeros(capacity, np.uint64)
         # How far back the offset before with the same hash is; 0 for none.
         self._back = np.zeros(capacity, np.uint32)
         # The lower half of the latest offset of each hash. What is too old or wrapped round is found out by
@@ -90,15 +93,17 @@ class Window:
         ages = (np.uint32(first_offset & 0xFFFFFFFF) - self._latest[slots]).astype(np.int64)
         reach = min(offsets_max, first_offset)
         active = np.flatnonzero((ages > 0) & (ages <= reach))
-        ages = ages[active]
+        ages, second_words = ages[active], keys[active, 1]
         while len(active):
-            places = np.uint64(first_offset) - ages.astype(np.uint64) & self._ring
-            same = (self._keys[places] == keys[active]).all(axis=1)
-            known[active[same]] = True
+            places = (np.uint64(first_offset) - ages.astype(np.uint64) & self._ring).astype(np.intp)
+            same = self._second_words[places] == second_words
+            if same.any():
+                same[same] = self._first_words[places[same]] == keys[active[same], 0]
+                known[active[same]] = True
             steps = self._back[places].astype(np.int64)
             ages = ages + steps
-            on = ~same & (steps > 0) & (ages <= reach)
-            active, ages = active[on], ages[on]
+            on = np.flatnonzero(~same & (steps > 0) & (ages <= reach))
+            active, ages, second_words = active[on], ages[on], second_words[on]
         return known
 
     def extend(self, keys: Keys, offsets: Longs, first_offset: int, last_offset: int) -> None:
@@ -109,9 +114,9 @@ class Window:
             offsets: their offsets, ascending.
             first_offset, last_offset: the range, both ends included, following the one before.
         """
-        capacity = len(self._keys)
-        covered = np.arange(max(first_offset, last_offset + 1 - capacity), last_offset + 1, dtype=np.uint64)
-        self._keys[covered & self._ring] = 0
+        capacity = len(self._back)
+        for covered in self._slices(max(first_offset, last_offset + 1 - capacity), last_offset + 1):
+            self._first_words[covered] = self._second_words[covered] = 0
         # A row that is stored twice comes twice.
         kept = np.concatenate([[True], np.diff(offsets) > 0])[: len(offsets)]
         kept &= offsets > last_offset - capacity
@@ -125,11 +130,20 @@ class Window:
         earlier = self._latest[ordered[begins]]
         back[begins] = (at[begins] & 0xFFFFFFFF).astype(np.uint32) - earlier
         back[back > capacity] = 0
-        places = at.astype(np.uint64) & self._ring
-        self._keys[places] = keys[order]
-        self._back[places] = back
+        places = offsets & (capacity - 1)
+        self._first_words[places], self._second_words[places] = keys[:, 0], keys[:, 1]
+        self._back[places[order]] = back
         ends = np.concatenate([begins[1:], [True]])
         self._latest[ordered[ends]] = (at[ends] & 0xFFFFFFFF).astype(np.uint32)
+
+    def _slices(self, start: int, stop: int) -> Iterator[slice]:
+        """Yield where the ring holds the offsets from `start` up to, without, `stop`."""
+        capacity = len(self._back)
+        while start < stop:
+            at = start % capacity
+            length = min(stop - start, capacity - at)
+            yield slice(at, at + length)
+            start += length
 
     def _slots(self, keys: Keys) -> npt.NDArray[np.intp]:
         mixed = (keys[:, 0] * _MIX[0] + keys[:, 1]) * _MIX[1]
