@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
@@ -13,6 +12,7 @@ from auditlog_consumer import batch as batch_module
 from auditlog_consumer.batch import BatchLimits, Collector
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
+from kit.kafka_message import FakeMessage
 
 PARTITION = Partition("audit.events", UUID(int=1), 3)
 
@@ -20,24 +20,6 @@ PARTITION = Partition("audit.events", UUID(int=1), 3)
 @pytest.fixture(autouse=True)
 def _without_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_module, "SPREAD_MIN", 1.0)
-
-
-@dataclass(frozen=True)
-class FakeMessage:
-    at: int
-    body: bytes | None = b"x"
-
-    def value(self) -> bytes | None:
-        return self.body
-
-    def key(self) -> bytes | None:
-        return None
-
-    def offset(self) -> int:
-        return self.at
-
-    def timestamp(self) -> tuple[int, int]:
-        return (2, 0)
 
 
 def collector(rows: int = 10, size: int = 1_000, age: float = 1.0, start: int = 0) -> Collector:

@@ -20,26 +20,10 @@ from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
+from kit.kafka_message import FakeMessage
 
 TOPIC_ID = UUID(int=1)
 LIMITS = BatchLimits(rows_max=100, bytes_max=1_000_000, age_seconds_max=1.0, backlog_age_seconds_max=4.0)
-
-
-@dataclass(frozen=True)
-class FakeMessage:
-    at: int
-
-    def value(self) -> bytes | None:
-        return b"x"
-
-    def key(self) -> bytes | None:
-        return None
-
-    def offset(self) -> int:
-        return self.at
-
-    def timestamp(self) -> tuple[int, int]:
-        return (2, 0)
 
 
 class StoppedPool:

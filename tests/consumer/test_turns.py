@@ -15,27 +15,11 @@ from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.turns import CROWDED_SECONDS_MAX, Turns
+from kit.kafka_message import FakeMessage
 
 BYTES_MAX = 1_000_000
 BODY = b"x" * 1_000
 LIMITS = BatchLimits(rows_max=100, bytes_max=BYTES_MAX, age_seconds_max=1.0, backlog_age_seconds_max=4.0)
-
-
-@dataclass(frozen=True)
-class FakeMessage:
-    at: int
-
-    def value(self) -> bytes | None:
-        return BODY
-
-    def key(self) -> bytes | None:
-        return None
-
-    def offset(self) -> int:
-        return self.at
-
-    def timestamp(self) -> tuple[int, int]:
-        return (2, 0)
 
 
 @dataclass
@@ -62,7 +46,7 @@ class Stage:
     def bring(self, number: int, count: int) -> None:
         collector = self.collector(number)
         first = collector.next_offset + collector.offsets
-        collector.add(Messages.of([FakeMessage(first + place) for place in range(count)]), self.now)
+        collector.add(Messages.of([FakeMessage(first + place, BODY) for place in range(count)]), self.now)
 
     def reach_end(self, number: int) -> None:
         collector = self.collector(number)

@@ -1,0 +1,29 @@
+"""A Kafka message that no Kafka has sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FakeMessage:
+    """What the consumer uses of a message: `auditlog_consumer.messages.KafkaMessage`."""
+
+    at: int
+    body: bytes | None = b"x"
+
+    def value(self) -> bytes | None:
+        """Return the body."""
+        return self.body
+
+    def key(self) -> bytes | None:
+        """Return no key."""
+        return None
+
+    def offset(self) -> int:
+        """Return the offset."""
+        return self.at
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return that the broker took it in 1970."""
+        return (2, 0)
