@@ -173,23 +173,21 @@ class Ledger:
                 raise
         else:
             for entry in entries:
-                entry.error = _difference(entry.range, stored.get(_key(entry.range), []))
+                entry.error = _difference(entry.range, stored.get(_key(entry.range)))
         finally:
             for entry in entries:
                 entry.is_done = True
 
-    def _starting_with(self, ranges: Sequence[Range]) -> dict[tuple[UUID, int, int], list[Range]]:
-        """Return all that is recorded under the keys of these ranges, merged or not, and maybe others."""
+    def _starting_with(self, ranges: Sequence[Range]) -> dict[tuple[UUID, int, int], Range]:
+        """Return what is recorded under the keys of these ranges, and maybe others."""
         keys = [_key(range) for range in ranges]
         names = ("topic_ids", "kafka_partitions", "first_offsets")
         wanted = {
             name: sorted(set(values)) for name, values in zip(names, zip(*keys, strict=True), strict=True)
         }
-        found: dict[tuple[UUID, int, int], list[Range]] = {}
-        for row in self._connection.query_rows(_SOME, wanted, SMALL_READ_SETTINGS):
-            range = _from_row(row)
-            found.setdefault(_key(range), []).append(range)
-        return found
+        rows = self._connection.query_rows(_SOME, wanted, SMALL_READ_SETTINGS)
+        found = sorted(((_from_row(row), _block(part)) for *row, part in rows), key=_precedence)
+        return {_key(range): range for range, _ in found}
 
 
 @dataclass(slots=True)
@@ -205,9 +203,8 @@ class _Entry:
 _COLUMNS: Final = """
     SELECT topic, topic_id, kafka_partition, first_offset, last_offset,
            accepted, rejected, duplicates, absent, kind, consumer_group, recorded_at
-    FROM audit_ranges
 """
-_FIELDS: Final = f"{_COLUMNS} FINAL"
+_FIELDS: Final = f"{_COLUMNS} FROM audit_ranges FINAL"
 
 # The end of the key is one granule in each part; FINAL over the partition would read all of it.
 _FURTHEST: Final = f"""{_FIELDS}
@@ -220,8 +217,8 @@ _FURTHEST: Final = f"""{_FIELDS}
       )
 """  # noqa: S608 - names of ours, values are parameters
 
-# Without FINAL, which would cost more than the rest; and so a row written at the same time shows.
-_SOME: Final = f"""{_COLUMNS}
+# Without FINAL, which would cost more than the rest: `_precedence` does the same with the few rows.
+_SOME: Final = f"""{_COLUMNS}, _part FROM audit_ranges
     WHERE topic_id IN {{topic_ids:Array(UUID)}} AND kafka_partition IN {{kafka_partitions:Array(Int32)}}
       AND first_offset IN {{first_offsets:Array(Int64)}}
 """
@@ -269,7 +266,7 @@ def _to_batch(ranges: Sequence[Range]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=AUDIT_RANGES.rows)
 
 
-def _from_row(row: tuple[Any, ...]) -> Range:
+def _from_row(row: Sequence[Any]) -> Range:
     return Range(**dict(zip(AUDIT_RANGES.rows.names, row, strict=True)))
 
 
@@ -277,17 +274,23 @@ def _key(range: Range) -> tuple[UUID, int, int]:
     return range.topic_id, range.kafka_partition, range.first_offset
 
 
-def _difference(range: Range, stored: Sequence[Range]) -> AuditError | None:
-    """Return what is wrong with a range that was just written, given every row with its key.
+def _block(part: str) -> int:
+    """Return the number of the insert that a part begins with: a part is ``all_<from>_<to>_<level>``."""
+    return int(part.split("_")[1])
 
-    Of rows with one key those that reach furthest count; a shorter one is overruled.
-    """
-    if not stored:
+
+def _precedence(recorded: tuple[Range, int]) -> tuple[int, int]:
+    """Return what a merge goes by: of rows with one key the furthest stays, and of equal ones the last."""
+    range, block = recorded
+    return range.last_offset, block
+
+
+def _difference(range: Range, stored: Range | None) -> AuditError | None:
+    """Return what is wrong with a range that was just written."""
+    if stored is None:
         return StorageUnavailable(f"a ledger row was acknowledged but is not there; append it again: {range}")
-    furthest = max(one.last_offset for one in stored)
-    others = [one for one in stored if one.last_offset == furthest and _result(one) != _result(range)]
-    if others:
-        return StorageRejected(f"the ledger holds another range from this offset: {others[0]}, not {range}")
+    if _result(stored) != _result(range):
+        return StorageRejected(f"the ledger holds another range from this offset: {stored}, not {range}")
     return None
 
 

@@ -68,7 +68,7 @@ class LedgerEnds:
         if not known or len(known) > _PARTITIONS_A_QUERY or now - self._known_seconds > _KNOWN_SECONDS_MAX:
             self._known, self._known_seconds = self._all(), now
         else:
-            self._known = known | self._since(known)
+            self._known = {**known, **self._since(known)}
         return list(self._known.values())
 
     def _all(self) -> dict[tuple[UUID, int], LedgerEnd]:

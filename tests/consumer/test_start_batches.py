@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import pytest
@@ -22,6 +22,8 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
 from kit.kafka_message import FakeMessage
 
+P = ParamSpec("P")
+T = TypeVar("T")
 TOPIC_ID = UUID(int=1)
 LIMITS = BatchLimits(rows_max=100, bytes_max=1_000_000, age_seconds_max=1.0, backlog_age_seconds_max=4.0)
 
@@ -32,9 +34,10 @@ class StoppedPool:
     def __init__(self) -> None:
         self.work: list[Future[Any]] = []
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:  # noqa: ARG002
-        self.work.append(Future())
-        return self.work[-1]
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:  # noqa: ARG002
+        future = Future[T]()
+        self.work.append(future)
+        return future
 
     def shutdown(self) -> None:
         pass

@@ -63,8 +63,8 @@ def three_at_once(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
     """Append in three threads: the first is writing, and the others wait to be written together."""
     ledger, topic_id = Ledger(Connection(StorageSettings.load(url="http://127.0.0.1:1/never"))), uuid4()
 
-    def found(ranges: list[Range]) -> dict[Any, list[Range]]:
-        return {(each.topic_id, each.kafka_partition, each.first_offset): [each] for each in ranges}
+    def found(ranges: list[Range]) -> dict[Any, Range]:
+        return {(each.topic_id, each.kafka_partition, each.first_offset): each for each in ranges}
 
     monkeypatch.setattr(ledger, "_starting_with", found)
     with ThreadPoolExecutor(3) as threads:
