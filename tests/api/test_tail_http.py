@@ -17,6 +17,7 @@ import pytest
 from auditlog_api import metrics
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.filters import Item
+from auditlog_storage.tail import ENDS_KEPT_SECONDS
 from auditlog_storage.tokens import TokenTable
 from kit.served_api import ServedApi, serving
 from storage.event_log import Log
@@ -149,6 +150,8 @@ def test_a_viewer_of_an_item_follows_this_item(tailing: ServedApi, feed: Feed) -
 
 def test_a_quiet_connection_gives_a_sign_with_its_position(tailing: ServedApi, feed: Feed) -> None:
     feed.publish()
+    # Who begins now may still get what was recorded since the last look at the ledger.
+    time.sleep(ENDS_KEPT_SECONDS)
     with following(tailing, feed.account, tailing.token(feed.account)) as found:
         deadline = time.monotonic() + 60
         while found.comments < 2 or not found.last_id:
