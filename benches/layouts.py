@@ -47,8 +47,8 @@ def _with(table: Table, *extras: str) -> Table:
     return replace(table, extras=(*table.extras, *extras))
 
 
-def _counts(name: str, column: str) -> str:
-    keys = f"account_bucket, account_id, {column}"
+def _counts(name: str, columns: str) -> str:
+    keys = f"account_bucket, account_id, {columns}"
     return f"PROJECTION {name} (SELECT {keys}, count() GROUP BY {keys})"
 
 
@@ -56,7 +56,10 @@ LAYOUTS: Final[Mapping[str, Callable[[Table], Table]]] = {
     "as it is": lambda table: table,
     "actors as dictionaries": lambda table: _typed(table, actor_id="LowCardinality(String)"),
     "addresses as dictionaries": lambda table: _typed(table, ip="LowCardinality(Nullable(String))"),
+    "no counts by day": lambda table: _without(table, "counts_by_day"),
     "counts by actor": lambda table: _with(table, _counts("counts_by_actor", "actor_id")),
+    "counts by address": lambda table: _with(table, _counts("counts_by_address", "ifNull(ip, '')")),
+    "counts by entity": lambda table: _with(table, _counts("counts_by_entity", "entity_type, entity_id")),
     "no index of words": lambda table: _without(table, "by_word"),
     "bloom filter of words": lambda table: _with(
         _without(table, "by_word"), f"INDEX by_word {EVENT_WORDS} TYPE tokenbf_v1(8192, 3, 0) GRANULARITY 1"

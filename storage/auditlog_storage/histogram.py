@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from auditlog_schemas.errors import BadFilter
-from auditlog_storage.account_query import AccountQuery
+from auditlog_storage.account_query import AccountQuery, account_statement
 from auditlog_storage.filters import EventFilter
 
 BARS_MAX: Final = 1_000
@@ -94,16 +94,19 @@ def _bar_seconds(since: datetime, until: datetime, bars_max: int) -> int:
 
 def _ends(query: AccountQuery, account_id: str) -> tuple[datetime | None, datetime | None]:
     # By the order of the table: one row each, and no look at the others.
-    ends = [
-        query.rows(account_id, EventFilter(), "occurred_at", f"ORDER BY occurred_at {order} LIMIT 1")
+    statements = [
+        account_statement(account_id, EventFilter(), "occurred_at", f"ORDER BY occurred_at {order} LIMIT 1")
         for order in ("ASC", "DESC")
     ]
-    oldest, newest = (rows[0][0] if rows else None for rows in ends)
-    return oldest, newest
+    sql = "\nUNION ALL\n".join(f"SELECT * FROM ({each})" for each, _ in statements)
+    times = [time for (time,) in query.read(sql, statements[0][1])]
+    return min(times, default=None), max(times, default=None)
 
 
 def _counts(query: AccountQuery, account_id: str, filter: EventFilter, seconds: int) -> dict[int, int]:
-    bar = "intDiv(toInt64(toUnixTimestamp(occurred_at)) - {origin:Int64}, {seconds:Int64})"
+    # Bars of whole days: by the projection, which has the days and not the times.
+    time = "occurred_at" if seconds % _DAY else "toStartOfDay(occurred_at)"
+    bar = f"intDiv(toInt64(toUnixTimestamp({time})) - {{origin:Int64}}, {{seconds:Int64}})"
     values = {"origin": (_ORIGIN - datetime(1970, 1, 1, tzinfo=UTC)) // _SECOND, "seconds": seconds}
     rows = query.rows(account_id, filter, f"{bar} AS bar, count()", "GROUP BY bar", values=values)
     return {int(number): int(events) for number, events in rows}

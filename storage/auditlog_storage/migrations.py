@@ -22,6 +22,7 @@ from auditlog_storage.tables import (
     AUDIT_REMOVALS,
     AUDIT_TOKEN_USES,
     AUDIT_TOKENS,
+    DAY_COUNTS,
     READER_INDEXES,
 )
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
@@ -40,8 +41,9 @@ class Migration:
     statements: tuple[str, ...]
 
 
-def _if_not_exists(index: str) -> str:
-    return index.replace("INDEX ", "INDEX IF NOT EXISTS ", 1)
+def _add(extra: str) -> str:
+    kind, definition = extra.split(" ", 1)
+    return f"ALTER TABLE audit_events ADD {kind} IF NOT EXISTS {definition}"
 
 
 MIGRATIONS: Final = (
@@ -53,11 +55,9 @@ MIGRATIONS: Final = (
     Migration(2, "the record of removed rows", (AUDIT_REMOVALS.create(),)),
     Migration(3, "tokens of the API", (AUDIT_TOKENS.create(), AUDIT_TOKEN_USES.create())),
     # Parts that are there already get the indexes when they are merged, or by MATERIALIZE INDEX.
-    Migration(
-        4,
-        "indexes by actor, request and word",
-        tuple(f"ALTER TABLE audit_events ADD {_if_not_exists(index)}" for index in READER_INDEXES),
-    ),
+    Migration(4, "indexes by actor, request and word", tuple(_add(index) for index in READER_INDEXES)),
+    # Likewise, by MATERIALIZE PROJECTION.
+    Migration(5, "counts by day", (_add(DAY_COUNTS),)),
 )
 
 _APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"

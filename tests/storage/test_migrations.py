@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
+from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,9 @@ from auditlog_storage.actions import action_rows
 from auditlog_storage.analyst import LIMITS, READABLE, analyst_statements
 from auditlog_storage.connection import Connection
 from auditlog_storage.migrations import MIGRATIONS, applied_migrations, migrate
-from auditlog_storage.tables import AUDIT_EVENTS, AUDIT_MIGRATIONS
+from auditlog_storage.reader import LogReader
+from auditlog_storage.tables import AUDIT_EVENTS, AUDIT_MIGRATIONS, DAY_COUNTS
+from storage.event_log import Log
 
 ACTIONS = (
     "SELECT action, action_group, entity_type, kind, sentence, version FROM audit_actions ORDER BY action"
@@ -116,6 +119,27 @@ def test_what_a_crash_left_is_completed(unmade: Connection, catalog: Catalog) ->
     report = migrate(unmade, catalog)
     assert [step.version for step in report.applied] == [step.version for step in MIGRATIONS]
     assert _objects(unmade) == EXPECTED_OBJECTS
+
+
+@pytest.mark.integration
+def test_rows_from_before_the_counts_by_day_are_counted_too(unmade: Connection, catalog: Catalog) -> None:
+    before = tuple(extra for extra in AUDIT_EVENTS.extras if extra != DAY_COUNTS)
+    unmade.command(f"CREATE DATABASE {unmade.database}", in_database=False)
+    unmade.command(replace(AUDIT_EVENTS, extras=before).create())
+    log = Log(unmade, catalog)
+    log.writer.insert(log.batch([log.event() for _ in range(3)]), uuid4().hex)
+    migrate(unmade, catalog)
+    log.store(*(log.event() for _ in range(2)))
+    reader = LogReader(unmade)
+    for statement in (
+        None,
+        "OPTIMIZE TABLE audit_events FINAL",
+        "ALTER TABLE audit_events MATERIALIZE PROJECTION counts_by_day SETTINGS mutations_sync = 2",
+    ):
+        if statement is not None:
+            unmade.command(statement)
+        assert reader.counts_by_action("acc_1") == {"license_updated": 5}
+        assert reader.histogram("acc_1").total == 5
 
 
 @pytest.mark.integration

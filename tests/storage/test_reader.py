@@ -7,6 +7,8 @@ from uuid import uuid4
 import pytest
 
 from auditlog_schemas.errors import BadFilter, NotFound
+from auditlog_schemas.event import datetime_of
+from auditlog_schemas.record import micros_of
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.histogram import Bar
 from auditlog_storage.reader import LogReader, Page
@@ -207,6 +209,27 @@ def test_counts_and_histograms(shared_log: Log, reader: LogReader, account: str)
     for bars_max in (0, 1_001):
         with pytest.raises(BadFilter, match=r"^bars_max: "):
             reader.histogram(account, bars_max=bars_max)
+
+
+def test_bars_of_days_and_weeks_hold_what_happened_in_them(
+    shared_log: Log, reader: LogReader, account: str
+) -> None:
+    """Also just before and at midnight, and among rows that were merged and rows that were not."""
+    times = [NOON + day * 24 * HOUR for day in range(0, 400, 3)]
+    times += [NOON + 12 * HOUR - 1, NOON + 12 * HOUR]
+    for some in (times[::2], times[1::2]):
+        shared_log.store(*(shared_log.event(account_id=account, occurred_at=time) for time in some))
+        shared_log.connection.command("OPTIMIZE TABLE audit_events FINAL")
+    for bars_max, bar_days in ((500, 1), (120, 7), (10, 13 * 7)):
+        histogram = reader.histogram(account, bars_max=bars_max)
+        assert histogram.bar_seconds == bar_days * 24 * 3600
+        assert histogram.total == len(times)
+        for bar in histogram.bars:
+            start = micros_of(bar.start)
+            end = start + histogram.bar_seconds * 1_000_000
+            assert bar.events == sum(start <= time < end for time in times)
+    assert histogram.since == datetime_of(min(times))
+    assert histogram.until == datetime_of(max(times) + 1)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -126,6 +127,40 @@ def test_a_rare_value_reads_few_granules(big_log: Log, search: str, index: str) 
     assert _granules(plan) <= 2
     [found] = LogReader(big_log.connection).timeline("acc_big", asked).events
     assert found.event.event_id == RARE
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda reader: reader.facet("acc_big", EventFilter(), "action"),
+        lambda reader: reader.facet("acc_big", EventFilter(actions=("license_updated",)), "source"),
+        lambda reader: reader.facet("acc_big", EventFilter(), "entity_type"),
+        lambda reader: reader.facet("acc_big", EventFilter(), "actor_type"),
+        lambda reader: reader.counts_by_action("acc_big"),
+    ],
+)
+def test_a_whole_log_is_counted_by_days(big_log: Log, read: Callable[[LogReader], object]) -> None:
+    plan = _plan(big_log, read)
+    assert "ReadFromMergeTree (counts_by_day)" in plan
+    assert _granules(plan) <= 2
+
+
+def test_a_histogram_of_days_is_counted_by_days(big_log: Log) -> None:
+    account = f"acc_{uuid4().hex}"
+    days = [1_700_000_000_000_000 + day * 86_400_000_000 for day in range(200)]
+    big_log.store(*(big_log.event(account_id=account, occurred_at=day) for day in days))
+    asked: list[str] = []
+
+    def query_rows(sql: str, parameters: dict[str, object], settings: dict[str, Any]) -> list[Any]:
+        asked.append(big_log.explain(sql, parameters, settings))
+        return big_log.connection.query_rows(sql, parameters, settings)
+
+    spied = SimpleNamespace(settings=big_log.connection.settings, query_rows=query_rows)
+    assert LogReader(spied).histogram(account, bars_max=300).total == 200  # type: ignore[arg-type]
+    ends, counts = asked
+    assert "Read type: InOrder" in ends
+    assert "Read type: InReverseOrder" in ends
+    assert "ReadFromMergeTree (counts_by_day)" in counts
 
 
 def test_the_ledgers_ends_cost_the_same_in_a_long_ledger(big_log: Log) -> None:
