@@ -1,7 +1,8 @@
 """What would other layouts of audit_events cost and gain? Size, inserts and questions, side by side.
 
 The same made-up events (`query_log.py`) are inserted into tables that differ in one thing each, by INSERT ...
-SELECT from one staged copy; processor time is the engine's. Then a few questions of the largest account are
+SELECT from one staged copy, in batches of one Kafka partition with the consumer's settings; processor time is
+the engine's while merges stand still. Then parts are merged and a few questions of the largest account are
 asked through the storage reader, layout by layout. Figures of one run compare with each other only.
 """
 
@@ -22,10 +23,11 @@ from auditlog_storage.filters import EventFilter
 from auditlog_storage.search import parse_search
 from auditlog_storage.settings import StorageSettings
 from auditlog_storage.table import Table
-from auditlog_storage.tables import AUDIT_EVENTS, EVENT_WORDS
+from auditlog_storage.tables import ACCOUNT_BUCKETS, AUDIT_EVENTS, EVENT_WORDS, INSERT_SETTINGS
 
 FULL_ROWS, QUICK_ROWS = 8_000_000, 400_000
 CALLS, QUICK_CALLS = 15, 5
+BATCH_ROWS: Final = 60_000
 _INSERTED: Final = ", ".join(column.name for column in AUDIT_EVENTS.columns if not column.materialized)
 _ASKED: Final = (
     *("first page", "page: action:license.* actor:usr_7", "item, busy", "item, rare"),
@@ -70,6 +72,10 @@ LAYOUTS: Final[Mapping[str, Callable[[Table], Table]]] = {
         settings={**table.settings, "index_granularity": 8_192, "min_compress_block_size": 65_536},
     ),
     "no projection by offset": lambda table: _without(table, "by_offset"),
+    "indexes at insert": lambda table: table,
+}
+_SETTINGS: Final[Mapping[str, Mapping[str, int]]] = {
+    "indexes at insert": {"materialize_skip_indexes_on_insert": 1}
 }
 
 
@@ -101,9 +107,7 @@ def main() -> None:
         bench.row("layout", "bytes/event", "insert µs/event", *_ASKED, "count of words")
         for name in bench.options.layouts:
             _recreate(slow, LAYOUTS[name](AUDIT_EVENTS))
-            before = _engine_seconds(servers)
-            slow.command(f"INSERT INTO audit_events ({_INSERTED}) SELECT {_INSERTED} FROM staged_events")
-            inserted = (_engine_seconds(servers) - before) / rows * 1e6
+            inserted = _insert(slow, servers, rows, {**INSERT_SETTINGS, **_SETTINGS.get(name, {})})
             log = QueryLog(slow, rows)
             log.settle()
             _, size = log.parts()
@@ -121,6 +125,26 @@ def main() -> None:
 def _recreate(connection: CountingConnection, table: Table) -> None:
     connection.command("DROP TABLE IF EXISTS audit_events SYNC")
     connection.command(table.create())
+
+
+def _insert(
+    connection: CountingConnection, servers: Servers, rows: int, settings: Mapping[str, int]
+) -> float:
+    """Fill the table from the staged one; return the engine's processor time in microseconds for an event."""
+    connection.command("SYSTEM STOP MERGES audit_events")
+    before = _engine_seconds(servers)
+    for first in range(0, rows // ACCOUNT_BUCKETS, BATCH_ROWS):
+        for bucket in range(ACCOUNT_BUCKETS):
+            connection.command(
+                f"INSERT INTO audit_events ({_INSERTED}) SELECT {_INSERTED} FROM staged_events "
+                "WHERE account_bucket = {bucket:UInt8} AND kafka_offset >= {first:Int64} "
+                "AND kafka_offset < {end:Int64}",
+                {"bucket": bucket, "first": first, "end": first + BATCH_ROWS},
+                settings,
+            )
+    spent = _engine_seconds(servers) - before
+    connection.command("SYSTEM START MERGES audit_events")
+    return spent / rows * 1e6
 
 
 def _engine_seconds(servers: Servers) -> float:

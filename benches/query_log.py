@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from auditlog_storage.connection import Connection
-from auditlog_storage.tables import ACCOUNT_BUCKETS, AUDIT_EVENTS
+from auditlog_storage.tables import ACCOUNT_BUCKETS, AUDIT_EVENTS, INSERT_SETTINGS
 
 LARGEST: Final = "acc_000000"
 ACCOUNTS: Final = 20_000
@@ -121,9 +121,7 @@ class QueryLog:
             for partition in range(ACCOUNT_BUCKETS):
                 share = 0.1 * ACCOUNT_BUCKETS if partition == largest else 0.0
                 part = {"partition": partition, "first": first, "rows": min(ROWS_PER_INSERT, until - first)}
-                self.connection.command(
-                    sql, {**values, **part, "largest": share}, {"max_partitions_per_insert_block": 512}
-                )
+                self.connection.command(sql, {**values, **part, "largest": share}, INSERT_SETTINGS)
         self._record(until)
         self.stored = rows
 

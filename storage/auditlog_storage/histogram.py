@@ -98,7 +98,7 @@ def _ends(query: AccountQuery, account_id: str) -> tuple[datetime | None, dateti
         account_statement(account_id, EventFilter(), "occurred_at", f"ORDER BY occurred_at {order} LIMIT 1")
         for order in ("ASC", "DESC")
     ]
-    sql = "\nUNION ALL\n".join(f"SELECT * FROM ({each})" for each, _ in statements)
+    sql = "\nUNION ALL\n".join(f"SELECT * FROM ({each})" for each, _ in statements)  # noqa: S608 - ours
     times = [time for (time,) in query.read(sql, statements[0][1])]
     return min(times, default=None), max(times, default=None)
 
