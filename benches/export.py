@@ -34,6 +34,7 @@ from auditlog_exports.settings import ExportSettings
 from auditlog_storage.connection import Connection
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.ledger import Ledger, Range
+from auditlog_storage.tables import INSERT_SETTINGS
 
 ACCOUNT: Final = "acc_bench"
 FULL_EVENTS, QUICK_EVENTS = 10_000_000, 100_000
@@ -173,7 +174,7 @@ class Stage:
 
 def insert(connection: Connection, topic_id: UUID, partition: int, first: int, count: int) -> None:
     where = {"account": ACCOUNT, "topic_id": topic_id, "partition": partition, "first": first, "count": count}
-    connection.command(_ROWS, where, {"max_partitions_per_insert_block": 512})
+    connection.command(_ROWS, where, INSERT_SETTINGS)
 
 
 def record(connection: Connection, topic_id: UUID, events: int) -> None:

@@ -10,7 +10,7 @@ from auditlog_storage.connection import Connection, Settings
 from auditlog_storage.filters import EventFilter, check_account
 from auditlog_storage.ledger_ends import LedgerEnd, LedgerEnds
 from auditlog_storage.table import quoted
-from auditlog_storage.tables import bucket_of
+from auditlog_storage.tables import FIRST, bucket_of
 
 # Its bucket finds an account's partitions, its id the granules in them.
 _OF_ACCOUNT: Final = (
@@ -46,6 +46,7 @@ class AccountQuery:
         self._connection = connection
         limits = connection.settings
         self._settings: dict[str, int | str] = {
+            **FIRST,
             "readonly": 1,
             "optimize_read_in_order": 1,
             # A pool of threads that read files pays where those are not in memory, and costs where they are.

@@ -19,6 +19,7 @@ from auditlog_storage.cursor import Position
 from auditlog_storage.filters import EventFilter, moment
 from auditlog_storage.ledger_ends import LedgerEnds, snapshot_of
 from auditlog_storage.snapshot import Snapshot
+from auditlog_storage.tables import YIELDING
 
 # Each row has its place, its action and how much memory it stands for beside the columns asked for.
 _KEYS: Final = "toUnixTimestamp64Micro(occurred_at) AS key_micros, event_id AS key_id, action AS key_action"
@@ -30,6 +31,7 @@ _AFTER: Final = (
 )
 
 _SETTINGS: Final[dict[str, int | str]] = {
+    **YIELDING,
     "optimize_read_in_order": 1,
     "optimize_aggregation_in_order": 1,
     # What a column is called in the result must not hide the column that a filter means.

@@ -259,7 +259,14 @@ AUDIT_MIGRATIONS: Final = Table(
     settings=_DURABLE,
 )
 
+FIRST: Final[Mapping[str, int]] = {"priority": 1}
+"""Settings of what somebody waits for: inserts and short reads."""
+
+YIELDING: Final[Mapping[str, int]] = {"priority": 2}
+"""Settings of what may take hours: after a block it waits while a query of `FIRST` runs, a second at most."""
+
 INSERT_SETTINGS: Final[Mapping[str, int]] = {
+    **FIRST,
     "async_insert": 0,
     "max_insert_threads": 1,
     "max_partitions_per_insert_block": 512,
