@@ -2,8 +2,9 @@
 
 The same made-up events (`query_log.py`) are inserted into tables that differ in one thing each, by INSERT ...
 SELECT from one staged copy, in batches of one Kafka partition with the consumer's settings; processor time is
-the engine's while merges stand still. Then parts are merged and a few questions of the largest account are
-asked through the storage reader, layout by layout. Figures of one run compare with each other only.
+the engine's while merges stand still, and then while all parts are merged at once. Then a few questions of
+the largest account are asked through the storage reader, layout by layout. Figures of one run compare with
+each other only.
 """
 
 from __future__ import annotations
@@ -104,18 +105,22 @@ def main() -> None:
         _recreate(slow, replace(AUDIT_EVENTS, extras=()))
         slow.command("RENAME TABLE audit_events TO staged_events")
         QueryLog(slow, rows, "staged_events").grow(rows)
-        bench.row("layout", "bytes/event", "insert µs/event", *_ASKED, "count of words")
+        bench.row("layout", "bytes/event", "insert µs/event", "merge µs/event", *_ASKED, "count of words")
         for name in bench.options.layouts:
             _recreate(slow, LAYOUTS[name](AUDIT_EVENTS))
             inserted = _insert(slow, servers, rows, {**INSERT_SETTINGS, **_SETTINGS.get(name, {})})
             log = QueryLog(slow, rows)
+            before = _engine_seconds(servers)
             log.settle()
+            merged = (_engine_seconds(servers) - before) / rows * 1e6
             _, size = log.parts()
             times = [time_storage(slow, question, calls).percentile(0.5) for question in asked(slow)]
-            bench.row(name, f"{size / rows:.1f}", f"{inserted:.2f}", *(f"{each:.1f}" for each in times))
+            cells = f"{size / rows:.1f}", f"{inserted:.2f}", f"{merged:.2f}"
+            bench.row(name, *cells, *(f"{each:.1f}" for each in times))
             key = "".join(letter if letter.isalnum() else "_" for letter in name)
             bench.figure(f"{key}_bytes_per_event", size / rows)
             bench.figure(f"{key}_insert_us_per_event", inserted)
+            bench.figure(f"{key}_merge_us_per_event", merged)
             for question, each in zip((*_ASKED, "count of words"), times, strict=True):
                 bench.figure(f"{key}: {question}, p50 ms", each)
             slow.command("DROP TABLE audit_events SYNC")
