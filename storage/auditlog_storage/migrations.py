@@ -56,8 +56,12 @@ MIGRATIONS: Final = (
     Migration(3, "tokens of the API", (AUDIT_TOKENS.create(), AUDIT_TOKEN_USES.create())),
     # Parts that are there already get the indexes when they are merged, or by MATERIALIZE INDEX.
     Migration(4, "indexes by actor, request and word", tuple(_add(index) for index in READER_INDEXES)),
-    # Likewise, by MATERIALIZE PROJECTION.
-    Migration(5, "counts by day", (_add(DAY_COUNTS),)),
+    # Parts with and without it are not merged with each other. Those that are there get it in the background.
+    Migration(
+        5,
+        "counts by day",
+        (_add(DAY_COUNTS), "ALTER TABLE audit_events MATERIALIZE PROJECTION counts_by_day"),
+    ),
 )
 
 _APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"
