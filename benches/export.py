@@ -106,6 +106,10 @@ class Stage:
         self.jobs = Jobs(settings, ObjectStore(settings.url), self.connection)
         for first in range(0, events, INSERT_ROWS):
             insert(self.connection, self.topic_id, 0, first, min(INSERT_ROWS, events - first))
+        # Merges of what was just inserted would run beside whatever is measured first.
+        merging = "SELECT count() FROM system.merges WHERE database = currentDatabase()"
+        while self.connection.query_rows(merging) != [(0,)]:
+            time.sleep(1)
 
     def export(self, events: int, shape: Shape) -> Exported:
         """Export the first so many events with a worker process that is started and ended for it."""
