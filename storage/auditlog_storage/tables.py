@@ -277,8 +277,8 @@ INSERT_SETTINGS: Final[Mapping[str, int]] = {
     # A null or a missing column where none may be is an error, never a silent default.
     "input_format_null_as_default": 0,
     "input_format_arrow_allow_missing_columns": 0,
-    # A part gets its skip indexes when it is first merged: new parts are small and read without, and an
-    # index that is made again a minute later costs a third of an insert.
+    # A part gets its skip indexes when it is first merged: new parts are small and read without, and somebody
+    # waits for an insert.
     "materialize_skip_indexes_on_insert": 0,
 }
 """Settings of every insert; `writer` and `ledger` add whether the server deduplicates by token."""
