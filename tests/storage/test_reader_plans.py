@@ -145,6 +145,18 @@ def test_a_whole_log_is_counted_by_days(big_log: Log, read: Callable[[LogReader]
     assert _granules(plan) <= 2
 
 
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM audit_events WHERE", "ALTER TABLE audit_events DELETE WHERE"]
+)
+def test_what_is_deleted_is_not_counted_any_more(log: Log, statement: str) -> None:
+    """Unlike `by_offset`, which `DELETE FROM` leaves as it was."""
+    log.store(*(log.event(action=action) for action in ("license_reset", "license_reset", "order_created")))
+    log.connection.command(f"{statement} kafka_offset = 0", settings={"mutations_sync": 2})
+    only = {"force_optimize_projection_name": "counts_by_day"}
+    counts = "SELECT action, count() FROM audit_events GROUP BY action ORDER BY action"
+    assert log.connection.query_rows(counts, {}, only) == [("license_reset", 1), ("order_created", 1)]
+
+
 def test_a_histogram_of_days_is_counted_by_days(big_log: Log) -> None:
     account = f"acc_{uuid4().hex}"
     days = [1_700_000_000_000_000 + day * 86_400_000_000 for day in range(200)]
