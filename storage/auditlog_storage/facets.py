@@ -15,14 +15,12 @@ FACET_VALUES_MAX: Final = 100
 _EXPRESSIONS: Final = {
     "action": "action",
     "entity_type": "entity_type",
-    "entity": "entity_type, entity_id",
+    "entity": "concat(entity_type, '/', entity_id)",
     "actor": "actor_id",
     "actor_type": "actor_type",
     "ip": "ifNull(ip, '')",
     "source": "source_service",
 }
-# Written out for each value, not for each event.
-_SHOWN: Final = {"entity": "concat(entity_type, '/', entity_id)"}
 _OF_ACTION: Final = {"group": "action_group", "kind": "kind"}
 FACET_FIELDS: Final = tuple(sorted([*_EXPRESSIONS, *_OF_ACTION]))
 """Fields that have facets."""
@@ -61,10 +59,8 @@ def read_facet(query: AccountQuery, account_id: str, filter: EventFilter, field:
         raise BadFilter(f"limit: must be 1 to {FACET_VALUES_MAX}, not {limit}")
     if field in _OF_ACTION:
         return _of_actions(query, account_id, filter, field, limit)
-    expression = _EXPRESSIONS[field]
-    shown = _SHOWN.get(field, expression)
-    columns = f"{shown} AS value, count() AS events, count() OVER (), sum(events) OVER ()"
-    order = f"GROUP BY {expression} ORDER BY events DESC, value LIMIT {{rows:UInt32}}"
+    columns = f"{_EXPRESSIONS[field]} AS value, count() AS events, count() OVER (), sum(events) OVER ()"
+    order = "GROUP BY value ORDER BY events DESC, value LIMIT {rows:UInt32}"
     rows = query.rows(account_id, filter, columns, order, values={"rows": limit})
     values = tuple(FacetValue(str(value), int(events)) for value, events, _, _ in rows)
     return Facet(field, values, rows[0][2] if rows else 0, rows[0][3] if rows else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -13,7 +14,7 @@ from auditlog_schemas.errors import ConfigError, TerminalError
 from auditlog_storage.actions import publish_actions
 from auditlog_storage.analyst import AnalystOutcome, ensure_analyst
 from auditlog_storage.connection import Connection
-from auditlog_storage.table import quoted
+from auditlog_storage.table import literal, quoted
 from auditlog_storage.tables import (
     AUDIT_ACTIONS,
     AUDIT_EVENTS,
@@ -23,7 +24,9 @@ from auditlog_storage.tables import (
     AUDIT_TOKEN_USES,
     AUDIT_TOKENS,
     DAY_COUNTS,
+    PAGE_SETTINGS,
     READER_INDEXES,
+    VALUE_COUNTS,
 )
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
 
@@ -46,6 +49,15 @@ def _add(extra: str) -> str:
     return f"ALTER TABLE audit_events ADD {kind} IF NOT EXISTS {definition}"
 
 
+def _materialize(projection: str) -> str:
+    return f"ALTER TABLE audit_events MATERIALIZE PROJECTION {projection.split()[1]}"
+
+
+def _set(settings: Mapping[str, int | str]) -> str:
+    each = (f"{name} = {literal(value)}" for name, value in settings.items())
+    return f"ALTER TABLE audit_events MODIFY SETTING {', '.join(each)}"
+
+
 MIGRATIONS: Final = (
     Migration(
         1,
@@ -57,10 +69,11 @@ MIGRATIONS: Final = (
     # Parts that are there already get the indexes when they are merged, or by MATERIALIZE INDEX.
     Migration(4, "indexes by actor, request and word", tuple(_add(index) for index in READER_INDEXES)),
     # Parts with and without it are not merged with each other. Those that are there get it in the background.
+    Migration(5, "counts by day", (_add(DAY_COUNTS), _materialize(DAY_COUNTS))),
     Migration(
-        5,
-        "counts by day",
-        (_add(DAY_COUNTS), "ALTER TABLE audit_events MATERIALIZE PROJECTION counts_by_day"),
+        6,
+        "counts by actor and address, and fewer files",
+        (*map(_add, VALUE_COUNTS), *map(_materialize, VALUE_COUNTS), _set(PAGE_SETTINGS)),
     ),
 )
 

@@ -33,9 +33,9 @@ _NEWER: Final = (
     f"occurred_at >= {moment('position_time')}",
     f"(occurred_at, event_id) > ({moment('position_time')}, {{position_id:UUID}})",
 )
-# Buffered reading goes far ahead in every part at once, for rows that the page does not need; and handing a
-# granule of each column to other threads costs more than reading it.
-_FEW_ROWS: Final[Settings] = {"read_in_order_use_buffering": 0, "max_block_size": 1_024, "max_threads": 1}
+# Buffered reading goes far ahead in every part at once, for rows that the page does not need. A page is read
+# from a part of each entity type: two threads share the parts, and more would wait for one another.
+_FEW_ROWS: Final[Settings] = {"read_in_order_use_buffering": 0, "max_block_size": 1_024, "max_threads": 2}
 
 _NEWEST_FIRST: Final = "ORDER BY occurred_at DESC, event_id DESC LIMIT {rows:UInt32}"
 _OLDEST_FIRST: Final = "ORDER BY occurred_at ASC, event_id ASC LIMIT {rows:UInt32}"

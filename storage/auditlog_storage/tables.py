@@ -73,6 +73,25 @@ DAY_COUNTS: Final = f"PROJECTION counts_by_day (SELECT {_DAY_KEYS}, count() GROU
 It answers what asks for nothing but its columns, so histograms and facets of a whole log do not read it all.
 """
 
+_ACTOR_KEYS: Final = "account_bucket, account_id, actor_id"
+_ADDRESS_KEYS: Final = "account_bucket, account_id, ifNull(ip, '')"
+VALUE_COUNTS: Final = (
+    f"PROJECTION counts_by_actor (SELECT {_ACTOR_KEYS}, count() GROUP BY {_ACTOR_KEYS})",
+    f"PROJECTION counts_by_address (SELECT {_ADDRESS_KEYS}, count() GROUP BY {_ADDRESS_KEYS})",
+)
+"""How many events there were of each actor and from each address: came with migration 6.
+
+The page shows both facets whenever somebody opens a log.
+"""
+
+PAGE_SETTINGS: Final[Mapping[str, int | str]] = {
+    # A page opens every column of every entity type's part: one file for a string column, not two.
+    "string_serialization_version": "single_stream",
+    # Compressed by granule, so that a page's rows cost few other ones.
+    "min_compress_block_size": 4_096,
+}
+"""Settings of `audit_events` that came with migration 6; parts written before keep what they have."""
+
 AUDIT_EVENTS: Final = Table(
     name="audit_events",
     columns=(
@@ -134,6 +153,7 @@ AUDIT_EVENTS: Final = Table(
         "PROJECTION by_offset (SELECT topic_id, kafka_partition, kafka_offset, account_id, event_id "
         "ORDER BY topic_id, kafka_partition, kafka_offset)",
         DAY_COUNTS,
+        *VALUE_COUNTS,
     ),
     settings={
         **_DURABLE,
@@ -142,7 +162,7 @@ AUDIT_EVENTS: Final = Table(
         "replicated_deduplication_window": 10_000,
         # A page's rows lie far apart when they are an actor's or an item's: read little around each.
         "index_granularity": 1_024,
-        "min_compress_block_size": 16_384,
+        **PAGE_SETTINGS,
         # Erasure and repair delete rows: the projection must follow.
         "lightweight_mutation_projection_mode": "rebuild",
     },

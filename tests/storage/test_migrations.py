@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -17,9 +18,17 @@ from auditlog_schemas.errors import TerminalError
 from auditlog_storage.actions import action_rows
 from auditlog_storage.analyst import LIMITS, READABLE, analyst_statements
 from auditlog_storage.connection import Connection
+from auditlog_storage.filters import EventFilter
 from auditlog_storage.migrations import MIGRATIONS, applied_migrations, migrate
 from auditlog_storage.reader import LogReader
-from auditlog_storage.tables import AUDIT_EVENTS, AUDIT_MIGRATIONS, DAY_COUNTS
+from auditlog_storage.tables import (
+    AUDIT_EVENTS,
+    AUDIT_MIGRATIONS,
+    DAY_COUNTS,
+    PAGE_SETTINGS,
+    READER_INDEXES,
+    VALUE_COUNTS,
+)
 from storage.event_log import Log
 
 ACTIONS = (
@@ -27,6 +36,7 @@ ACTIONS = (
 )
 OBJECTS = "SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name"
 OURS = "database = currentDatabase() AND table = 'audit_events'"
+OF_EVENTS = "database = currentDatabase() AND name = 'audit_events'"
 EXPECTED_OBJECTS = [
     "audit_actions",
     "audit_events",
@@ -123,11 +133,39 @@ def test_what_a_crash_left_is_completed(unmade: Connection, catalog: Catalog) ->
     assert _objects(unmade) == EXPECTED_OBJECTS
 
 
+# As the first version made it.
+OLD_EVENTS = replace(
+    AUDIT_EVENTS,
+    extras=tuple(
+        extra for extra in AUDIT_EVENTS.extras if extra not in (*READER_INDEXES, DAY_COUNTS, *VALUE_COUNTS)
+    ),
+    settings={name: value for name, value in AUDIT_EVENTS.settings.items() if name not in PAGE_SETTINGS},
+)
+
+
+def _definition(connection: Connection) -> list[str]:
+    """Return the lines of the table's definition, in any order, and its settings in the order of names."""
+    [(sql,)] = connection.query_rows("SELECT create_table_query FROM system.tables WHERE " + OF_EVENTS)
+    body, settings = sql.replace(f"{connection.database}.", "").split(" SETTINGS ")
+    return [
+        *sorted(re.split(r", (?=INDEX|PROJECTION|CONSTRAINT)|\) ENGINE", body)),
+        *sorted(settings.split(", ")),
+    ]
+
+
 @pytest.mark.integration
-def test_rows_from_before_the_counts_by_day_are_counted_too(unmade: Connection, catalog: Catalog) -> None:
-    before = tuple(extra for extra in AUDIT_EVENTS.extras if extra != DAY_COUNTS)
+def test_an_old_table_becomes_a_new_one(unmade: Connection, log: Log, catalog: Catalog) -> None:
     unmade.command(f"CREATE DATABASE {unmade.database}", in_database=False)
-    unmade.command(replace(AUDIT_EVENTS, extras=before).create())
+    unmade.command(OLD_EVENTS.create())
+    assert _definition(unmade) != _definition(log.connection)
+    migrate(unmade, catalog)
+    assert _definition(unmade) == _definition(log.connection)
+
+
+@pytest.mark.integration
+def test_rows_from_before_the_counts_are_counted_too(unmade: Connection, catalog: Catalog) -> None:
+    unmade.command(f"CREATE DATABASE {unmade.database}", in_database=False)
+    unmade.command(OLD_EVENTS.create())
     log = Log(unmade, catalog)
     log.writer.insert(log.batch([log.event() for _ in range(3)]), uuid4().hex)
     migrate(unmade, catalog)
@@ -135,10 +173,9 @@ def test_rows_from_before_the_counts_by_day_are_counted_too(unmade: Connection, 
     reader = LogReader(unmade)
 
     def is_counted() -> bool:
-        return (reader.counts_by_action("acc_1"), reader.histogram("acc_1").total) == (
-            {"license_updated": 5},
-            5,
-        )
+        facets = [reader.facet("acc_1", EventFilter(), field).total for field in ("actor", "ip", "entity")]
+        counts = reader.counts_by_action("acc_1"), reader.histogram("acc_1").total, facets
+        return counts == ({"license_updated": 5}, 5, [5, 5, 5])
 
     assert is_counted()
     deadline = time.monotonic() + 60
@@ -148,8 +185,9 @@ def test_rows_from_before_the_counts_by_day_are_counted_too(unmade: Connection, 
     assert is_counted()
     unmade.command("OPTIMIZE TABLE audit_events FINAL")
     assert unmade.query_rows("SELECT count() FROM system.parts WHERE active AND " + OURS) == [(1,)]
-    counts = "SELECT count() FROM system.projection_parts WHERE active AND name = 'counts_by_day' AND "
-    assert unmade.query_rows(counts + OURS) == [(1,)]
+    names = "SELECT name FROM system.projection_parts WHERE active AND " + OURS + " ORDER BY name"
+    expected = ["by_offset", "counts_by_actor", "counts_by_address", "counts_by_day"]
+    assert unmade.query_rows(names) == [(name,) for name in expected]
     assert is_counted()
 
 

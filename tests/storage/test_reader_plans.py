@@ -145,6 +145,15 @@ def test_a_whole_log_is_counted_by_days(big_log: Log, read: Callable[[LogReader]
     assert _granules(plan) <= 2
 
 
+@pytest.mark.parametrize(("field", "projection"), [("actor", "counts_by_actor"), ("ip", "counts_by_address")])
+def test_a_whole_log_is_counted_by_value(big_log: Log, field: str, projection: str) -> None:
+    plan = _plan(big_log, lambda reader: reader.facet("acc_big", EventFilter(), field))
+    assert f"ReadFromMergeTree ({projection})" in plan
+    assert _granules(plan) <= 2
+    plan = _plan(big_log, lambda reader: reader.facet("acc_big", EventFilter(actor_id="usr_rare"), "ip"))
+    assert "Name: by_actor" in plan, "what the projection does not hold is counted event by event"
+
+
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM audit_events WHERE", "ALTER TABLE audit_events DELETE WHERE"]
 )
