@@ -50,28 +50,32 @@ def _with(table: Table, *extras: str) -> Table:
     return replace(table, extras=(*table.extras, *extras))
 
 
-def _counts(name: str, columns: str) -> str:
-    keys = f"account_bucket, account_id, {columns}"
-    return f"PROJECTION {name} (SELECT {keys}, count() GROUP BY {keys})"
+def _set(table: Table, **settings: int | str) -> Table:
+    return replace(table, settings={**table.settings, **settings})
 
+
+_ENTITY_KEYS: Final = "account_bucket, account_id, concat(entity_type, '/', entity_id)"
 
 LAYOUTS: Final[Mapping[str, Callable[[Table], Table]]] = {
     "as it is": lambda table: table,
     "actors as dictionaries": lambda table: _typed(table, actor_id="LowCardinality(String)"),
     "addresses as dictionaries": lambda table: _typed(table, ip="LowCardinality(Nullable(String))"),
     "no counts by day": lambda table: _without(table, "counts_by_day"),
-    "counts by actor": lambda table: _with(table, _counts("counts_by_actor", "actor_id")),
-    "counts by address": lambda table: _with(table, _counts("counts_by_address", "ifNull(ip, '')")),
-    "counts by entity": lambda table: _with(table, _counts("counts_by_entity", "entity_type, entity_id")),
+    "no counts by actor": lambda table: _without(table, "counts_by_actor"),
+    "no counts by address": lambda table: _without(table, "counts_by_address"),
+    "counts by entity": lambda table: _with(
+        table, f"PROJECTION counts_by_entity (SELECT {_ENTITY_KEYS}, count() GROUP BY {_ENTITY_KEYS})"
+    ),
     "no index of words": lambda table: _without(table, "by_word"),
     "bloom filter of words": lambda table: _with(
         _without(table, "by_word"), f"INDEX by_word {EVENT_WORDS} TYPE tokenbf_v1(8192, 3, 0) GRANULARITY 1"
     ),
     "no bloom filters of readers": lambda table: _without(table, "by_actor", "by_request"),
-    "granules of 8,192": lambda table: replace(
-        table,
-        settings={**table.settings, "index_granularity": 8_192, "min_compress_block_size": 65_536},
-    ),
+    "sizes of strings apart": lambda table: _set(table, string_serialization_version="with_size_stream"),
+    "blocks of 16 KiB": lambda table: _set(table, min_compress_block_size=16_384),
+    "compact parts": lambda table: _set(table, min_bytes_for_wide_part=1 << 40),
+    "no statistics": lambda table: _set(table, auto_statistics_types=""),
+    "granules of 8,192": lambda table: _set(table, index_granularity=8_192, min_compress_block_size=65_536),
     "no projection by offset": lambda table: _without(table, "by_offset"),
     "indexes at insert": lambda table: table,
 }
