@@ -90,7 +90,7 @@ PAGE_SETTINGS: Final[Mapping[str, int | str]] = {
     # Compressed by granule, so that a page's rows cost few other ones.
     "min_compress_block_size": 4_096,
 }
-"""Settings of `audit_events` that came with migration 6; parts written before keep what they have."""
+"""Settings of `audit_events` that came with migration 6; older parts get them when they are merged."""
 
 AUDIT_EVENTS: Final = Table(
     name="audit_events",
