@@ -32,7 +32,7 @@ def account(shared_log: Log) -> str:
 
 Read = Callable[[LogReader, str], Any]
 READS: tuple[Read, ...] = (
-    lambda reader, account: reader.facet(account, EventFilter(), "actor"),
+    lambda reader, account: reader.facet(account, EventFilter(), "entity"),
     lambda reader, account: reader.histogram(account, EventFilter(request_id="none")),
 )
 
@@ -58,7 +58,7 @@ def test_a_limit_is_named_with_what_to_do(
 def test_the_limits_of_memory_and_time(shared_log: Log, account: str) -> None:
     named = pytest.raises(QueryLimitReached, match="read_memory_bytes_max")
     with _limited(shared_log, read_memory_bytes_max=100_000) as connection, named:
-        LogReader(connection).facet(account, EventFilter(), "actor")
+        LogReader(connection).facet(account, EventFilter(), "entity")
     with _limited(shared_log, read_seconds_max=1) as connection:
         query = AccountQuery(connection)
         slow = "count(), sum(sleepEachRow(0.002))"
