@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +13,7 @@ from auditlog_schemas.errors import ConfigError, TerminalError
 from auditlog_storage.actions import publish_actions
 from auditlog_storage.analyst import AnalystOutcome, ensure_analyst
 from auditlog_storage.connection import Connection
-from auditlog_storage.table import literal, quoted
+from auditlog_storage.table import assignments, quoted
 from auditlog_storage.tables import (
     AUDIT_ACTIONS,
     AUDIT_EVENTS,
@@ -55,11 +54,6 @@ def _materialize(*projections: str) -> str:
     return f"ALTER TABLE audit_events {', '.join(each)}"
 
 
-def _set(settings: Mapping[str, int | str]) -> str:
-    each = (f"{name} = {literal(value)}" for name, value in settings.items())
-    return f"ALTER TABLE audit_events MODIFY SETTING {', '.join(each)}"
-
-
 MIGRATIONS: Final = (
     Migration(
         1,
@@ -75,7 +69,11 @@ MIGRATIONS: Final = (
     Migration(
         6,
         "counts by actor and address, and fewer files",
-        (*map(_add, VALUE_COUNTS), _materialize(*VALUE_COUNTS), _set(PAGE_SETTINGS)),
+        (
+            *map(_add, VALUE_COUNTS),
+            _materialize(*VALUE_COUNTS),
+            f"ALTER TABLE audit_events MODIFY SETTING {assignments(PAGE_SETTINGS)}",
+        ),
     ),
 )
 

@@ -75,14 +75,18 @@ class Table:
             lines.append(f"PARTITION BY {self.partition_by}")
         lines.append(f"ORDER BY {self.order_by}")
         if self.settings:
-            settings = (f"{name} = {literal(value)}" for name, value in self.settings.items())
-            lines.append(f"SETTINGS {', '.join(settings)}")
+            lines.append(f"SETTINGS {assignments(self.settings)}")
         return "\n".join(lines)
 
 
 def quoted(name: str) -> str:
     """Return a name as a ClickHouse identifier in backquotes."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def assignments(settings: Mapping[str, int | str]) -> str:
+    """Return settings as SETTINGS and MODIFY SETTING take them."""
+    return ", ".join(f"{name} = {literal(value)}" for name, value in settings.items())
 
 
 def literal(value: int | str) -> str:

@@ -36,6 +36,7 @@ ACTIONS = (
 )
 OBJECTS = "SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name"
 OURS = "database = currentDatabase() AND table = 'audit_events'"
+FILES_OF_IDS = f"SELECT substreams FROM system.parts_columns WHERE active AND column = 'entity_id' AND {OURS}"
 OF_EVENTS = "database = currentDatabase() AND name = 'audit_events'"
 EXPECTED_OBJECTS = [
     "audit_actions",
@@ -163,11 +164,12 @@ def test_an_old_table_becomes_a_new_one(unmade: Connection, log: Log, catalog: C
 
 
 @pytest.mark.integration
-def test_rows_from_before_the_counts_are_counted_too(unmade: Connection, catalog: Catalog) -> None:
+def test_rows_from_before_are_counted_too_and_get_fewer_files(unmade: Connection, catalog: Catalog) -> None:
     unmade.command(f"CREATE DATABASE {unmade.database}", in_database=False)
     unmade.command(OLD_EVENTS.create())
     log = Log(unmade, catalog)
     log.writer.insert(log.batch([log.event() for _ in range(3)]), uuid4().hex)
+    assert unmade.query_rows(FILES_OF_IDS) == [(["entity_id.size", "entity_id"],)]
     migrate(unmade, catalog)
     log.store(*(log.event() for _ in range(2)))
     reader = LogReader(unmade)
@@ -188,6 +190,7 @@ def test_rows_from_before_the_counts_are_counted_too(unmade: Connection, catalog
     names = "SELECT name FROM system.projection_parts WHERE active AND " + OURS + " ORDER BY name"
     expected = ["by_offset", "counts_by_actor", "counts_by_address", "counts_by_day"]
     assert unmade.query_rows(names) == [(name,) for name in expected]
+    assert unmade.query_rows(FILES_OF_IDS) == [(["entity_id"],)]
     assert is_counted()
 
 
