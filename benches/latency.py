@@ -3,12 +3,14 @@
 The time of an event runs from just before `AuditProducer.publish` is called until the answer of the first
 query that shows its row. One clock, one machine. The table is asked again 50 ms after each answer, by offset
 and only for what is not there yet; so a figure is too high by up to one such period, never too low.
+Beside it stands how much of a core the consumer, the broker and the engine took meanwhile.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -17,6 +19,7 @@ from uuid import UUID
 import numpy as np
 from consumer_run import LogLines, product
 from harness import Bench
+from process_cost import group_cost
 from sample_messages import sample_messages
 from servers import Servers
 
@@ -88,8 +91,23 @@ def publish(producer: AuditProducer, seconds: int, published_at: dict[UUID, floa
         producer.publish(event)
 
 
-def measure(servers: Servers, seconds: int) -> tuple[list[float], list[float]]:
-    """Return each event's seconds from publish to queryable, and the seconds that the queries took.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run took.
+
+    Attributes:
+        latencies: of each event, from publish to queryable, in seconds.
+        query_seconds: of each query that looked.
+        cores: of the consumer, the broker and the engine: seconds of processor time a second.
+    """
+
+    latencies: list[float]
+    query_seconds: list[float]
+    cores: dict[str, float]
+
+
+def measure(servers: Servers, seconds: int) -> Measured:
+    """Publish for so long, and wait until every event is there.
 
     Raises:
         RuntimeError: not all events arrived.
@@ -103,6 +121,8 @@ def measure(servers: Servers, seconds: int) -> tuple[list[float], list[float]]:
         for _ in range(PARTITIONS):
             lines.wait_for("started")
         watch, published_at = Watch(connection, topic_id), dict[UUID, float]()
+        groups = {"consumer": consumer.pid, "broker": servers.kafka.pid, "engine": servers.clickhouse.pid}
+        before, begun = _cpu_seconds(groups), time.monotonic()
         with AuditProducer(servers.bootstrap, service="bench", topic=topic) as producer:
             publishing = threading.Thread(target=publish, args=(producer, seconds, published_at))
             publishing.start()
@@ -114,26 +134,36 @@ def measure(servers: Servers, seconds: int) -> tuple[list[float], list[float]]:
                     )
                 watch.look()
                 time.sleep(ASK_AGAIN_SECONDS)
+        after, wall_seconds = _cpu_seconds(groups), time.monotonic() - begun
     finally:
         consumer.stop()
     latencies = [watch.seen_at[event_id] - at for event_id, at in published_at.items()]
-    return latencies, watch.query_seconds
+    cores = {name: (after[name] - before[name]) / wall_seconds for name in groups}
+    return Measured(latencies, watch.query_seconds, cores)
+
+
+def _cpu_seconds(groups: Mapping[str, int | None]) -> dict[str, float]:
+    return {name: group_cost(pid).cpu_seconds for name, pid in groups.items() if pid is not None}
 
 
 def main() -> None:
     bench = Bench(__doc__ or "")
     seconds = QUICK_SECONDS if bench.quick else SECONDS
     with Servers() as servers:
-        latencies, queries = measure(servers, seconds)
-    p50, p90, p99, worst = np.percentile(latencies, [50, 90, 99, 100])
-    asking = float(np.median(queries))
+        run = measure(servers, seconds)
+    p50, p90, p99, worst = np.percentile(run.latencies, [50, 90, 99, 100])
+    asking = float(np.median(run.query_seconds))
     print(
-        f"{len(latencies):,} events, {EVENTS_PER_SECOND} a second; the query that looks takes {asking:.3f} s"
+        f"{len(run.latencies):,} events, {EVENTS_PER_SECOND} a second; the query that looks takes "
+        f"{asking:.3f} s"
     )
+    print("of a core: " + ", ".join(f"{name} {100 * share:.0f}%" for name, share in run.cores.items()))
     bench.row("publish to queryable", "p50", "p90", "p99", "max")
     bench.row("seconds", *(f"{value:.3f}" for value in (p50, p90, p99, worst)))
     for name, value in {"p50": p50, "p90": p90, "p99": p99, "max": worst, "query_p50": asking}.items():
         bench.figure(f"{name}_seconds", float(value))
+    for name, share in run.cores.items():
+        bench.figure(f"{name}_cores", share)
     bench.bar("p50, seconds", float(p50), at_most=1.0)
     bench.bar("p99, seconds", float(p99), at_most=2.0)
     bench.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from auditlog_storage.account_query import AccountQuery
@@ -17,7 +18,11 @@ _PARTITIONS: Final = "DISTINCT topic_id, kafka_partition"
 
 
 class Recorded:
-    """The newest snapshot, at most so old; safe to share between threads."""
+    """The newest snapshot, at most so old; safe to share between threads.
+
+    One that has reached half of that age is read anew beside those who ask, so that nobody waits for it
+    while questions come often.
+    """
 
     def __init__(self, query: AccountQuery, age_seconds_max: float) -> None:
         self._query = query
@@ -25,6 +30,8 @@ class Recorded:
         self._lock = threading.Lock()
         self._snapshot = Snapshot({})
         self._read_at = float("-inf")
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="recorded")
+        self._reading: Future[None] | None = None
 
     def snapshot(self, account_id: str) -> Snapshot:
         """Return what is recorded of an account; with many partitions, only of those that it has rows in."""
@@ -37,9 +44,21 @@ class Recorded:
 
     def all_accounts(self) -> Snapshot:
         """Return what is recorded of all accounts."""
+        age_seconds = self._age_seconds()
+        if age_seconds >= self._age_seconds_max:
+            self._read(self._age_seconds_max)
+        elif age_seconds >= self._age_seconds_max / 2 and (self._reading is None or self._reading.done()):
+            # What fails there is raised once somebody has to wait for it.
+            self._reading = self._beside.submit(self._read, self._age_seconds_max / 2)
+        return self._snapshot
+
+    def _age_seconds(self) -> float:
+        return time.monotonic() - self._read_at
+
+    def _read(self, from_age_seconds: float) -> None:
         with self._lock:
-            if time.monotonic() - self._read_at >= self._age_seconds_max:
-                started = time.monotonic()
-                self._snapshot = snapshot_of(self._query.ledger_ends())
-                self._read_at = started
-            return self._snapshot
+            if self._age_seconds() < from_age_seconds:
+                return  # by another one meanwhile
+            started = time.monotonic()
+            self._snapshot = snapshot_of(self._query.ledger_ends())
+            self._read_at = started
