@@ -7,6 +7,7 @@ The ledger matches it but for counting messages that are not here as absent.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -128,6 +129,8 @@ class QueryLog:
     def settle(self) -> None:
         """Merge each partition's parts into few, as time does."""
         self.connection.command(f"OPTIMIZE TABLE {self.table} FINAL")
+        # Gigabytes would be written to the disk while the first questions are asked.
+        os.sync()
 
     def parts(self) -> tuple[int, int]:
         """Return how many parts there are, and their bytes on disk."""
