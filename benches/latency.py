@@ -121,8 +121,8 @@ def measure(servers: Servers, seconds: int) -> Measured:
         for _ in range(PARTITIONS):
             lines.wait_for("started")
         watch, published_at = Watch(connection, topic_id), dict[UUID, float]()
-        groups = {"consumer": consumer.pid, "broker": servers.kafka.pid, "engine": servers.clickhouse.pid}
-        before, begun = _cpu_seconds(groups), time.monotonic()
+        children = {"consumer": consumer, "broker": servers.kafka, "engine": servers.clickhouse}
+        before, begun = _cpu_seconds(children), time.monotonic()
         with AuditProducer(servers.bootstrap, service="bench", topic=topic) as producer:
             publishing = threading.Thread(target=publish, args=(producer, seconds, published_at))
             publishing.start()
@@ -134,16 +134,20 @@ def measure(servers: Servers, seconds: int) -> Measured:
                     )
                 watch.look()
                 time.sleep(ASK_AGAIN_SECONDS)
-        after, wall_seconds = _cpu_seconds(groups), time.monotonic() - begun
+        after, wall_seconds = _cpu_seconds(children), time.monotonic() - begun
     finally:
         consumer.stop()
     latencies = [watch.seen_at[event_id] - at for event_id, at in published_at.items()]
-    cores = {name: (after[name] - before[name]) / wall_seconds for name in groups}
+    cores = {name: (after[name] - before[name]) / wall_seconds for name in children}
     return Measured(latencies, watch.query_seconds, cores)
 
 
-def _cpu_seconds(groups: Mapping[str, int | None]) -> dict[str, float]:
-    return {name: group_cost(pid).cpu_seconds for name, pid in groups.items() if pid is not None}
+def _cpu_seconds(children: Mapping[str, Child]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, child in children.items():
+        assert child.pid is not None
+        found[name] = group_cost(child.pid).cpu_seconds
+    return found
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ class QueryLog:
         self.stored = rows
 
     def settle(self) -> None:
-        """Merge each partition's parts into few, as time does."""
+        """Merge each partition's parts into few, as time does, and have them on the disk."""
         self.connection.command(f"OPTIMIZE TABLE {self.table} FINAL")
         # Gigabytes would be written to the disk while the first questions are asked.
         os.sync()
