@@ -58,11 +58,15 @@ def test_the_source_of_a_letter() -> None:
     headers = {"source_topic_id": str(topic_id).encode(), "source_partition": b"3", "source_offset": b"17"}
     assert source_of(Letter(**headers)) == (topic_id, 3, 17)
     assert source_of(Letter(**headers, replayed=b"1")) is None
+    furthest = {"source_partition": str((1 << 31) - 1).encode(), "source_offset": str((1 << 63) - 1).encode()}
+    assert source_of(Letter(**headers | furthest)) == (topic_id, (1 << 31) - 1, (1 << 63) - 1)
     for name, value in (
         ("source_topic_id", b"none"),
         ("source_topic_id", b"\xff"),
         ("source_partition", b"-1"),
         ("source_partition", b"9" * 30),
+        ("source_partition", str(1 << 31).encode()),
+        ("source_offset", str(1 << 63).encode()),
         ("source_offset", b""),
         ("source_offset", b"9" * 30),
         ("source_offset", "\u00b2".encode()),

@@ -14,7 +14,8 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.topics import Topics
 from auditlog_schemas.errors import ConfigError
 
-OFFSET_DIGITS_MAX: Final = 18
+PARTITION_MAX: Final = (1 << 31) - 1
+OFFSET_MAX: Final = (1 << 63) - 1
 
 
 def read_letters(
@@ -46,12 +47,21 @@ def source_of(message: Any) -> tuple[UUID, int, int] | None:
     headers = {name: value or b"" for name, value in message.headers() or ()}
     if REPLAYED_HEADER in headers:
         return None
-    number, offset = headers.get("source_partition", b""), headers.get("source_offset", b"")
-    if not (number.isdigit() and offset.isdigit() and len(offset) <= OFFSET_DIGITS_MAX and len(number) < 10):
+    number = _number(headers.get("source_partition", b""), PARTITION_MAX)
+    offset = _number(headers.get("source_offset", b""), OFFSET_MAX)
+    if number is None or offset is None:
         return None
     with suppress(ValueError):
-        return UUID(headers.get("source_topic_id", b"").decode("ascii", "replace")), int(number), int(offset)
+        return UUID(headers.get("source_topic_id", b"").decode("ascii", "replace")), number, offset
     return None
+
+
+def _number(digits: bytes, number_max: int) -> int | None:
+    # Somebody else may write anything: no Python number is made of a million digits.
+    if not digits.isdigit() or len(digits) > len(str(number_max)):
+        return None
+    number = int(digits)
+    return number if number <= number_max else None
 
 
 def _each(settings: ConsumerSettings, topic: str, spans: dict[int, tuple[int, int]]) -> Iterator[Any]:

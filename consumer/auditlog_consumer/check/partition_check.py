@@ -38,7 +38,7 @@ class PartitionCheck:
     def check_start(self) -> None:
         """Look for rows and letters below the first recorded offset."""
         start = self._span.start
-        if not start or self._span.first != start:
+        if start <= 0 or self._span.first != start:
             return
         rows = self._stored.rows(0, start - 1)
         if rows:

@@ -26,7 +26,7 @@ _RANGES: Final = """
     SELECT first_offset, last_offset, accepted, rejected, duplicates, absent, kind, consumer_group
     FROM audit_ranges FINAL
     WHERE topic_id = {topic_id:UUID} AND kafka_partition = {partition:Int32}
-      AND first_offset > {after:Int64} AND first_offset <= {last:Int64}
+      AND first_offset BETWEEN {first:Int64} AND {last:Int64}
     ORDER BY first_offset
     LIMIT {rows:UInt32}
 """
@@ -86,13 +86,13 @@ def spans(
 def pages(connection: Connection, span: Span) -> Iterator[list[Recorded]]:
     """Yield the ranges of a span by their first offset, in pages of at most `RANGES_PER_PAGE`."""
     where = {"topic_id": span.topic_id, "partition": span.partition, "rows": RANGES_PER_PAGE}
-    after = span.first - 1
-    while True:
-        found = connection.query_rows(_RANGES, where | {"after": after, "last": span.last})
+    first = span.first
+    while first <= span.last:
+        found = connection.query_rows(_RANGES, where | {"first": first, "last": span.last})
         page = [Recorded(*row) for row in found]
         # A range that was recorded meanwhile, above the span's end, is for the next check.
         if page := [each for each in page if each.last <= span.last]:
             yield page
         if len(found) < RANGES_PER_PAGE:
             return
-        after = found[-1][0]
+        first = found[-1][0] + 1

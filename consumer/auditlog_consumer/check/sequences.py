@@ -29,7 +29,8 @@ LETTERS_MAX: Final = 100_000
 """Sequence numbers of dead letters that are kept, of all instances together."""
 
 # A range of n numbers, each there once, has n rows, a known sum and a known sum of squares, which cost no
-# memory; sets of numbers would. Sources that only repeat numbers pass here and have no hole below.
+# memory; sets of numbers would. Sources that only repeat numbers pass here and have no hole below. ClickHouse
+# lets integers wrap, and a source may send any Int64: squares of it and cubes of its ends need 256 bits.
 _INSTANCES: Final = """
     WITH toInt256(min(source_sequence)) AS low, toInt256(max(source_sequence)) AS high,
          high - low + 1 AS span,
@@ -41,11 +42,13 @@ _INSTANCES: Final = """
     GROUP BY source_service, source_instance_id
     HAVING min(received_at) < fromUnixTimestamp64Milli({settled:Int64}, 'UTC')
        AND (count() != span OR sum(toInt128(source_sequence)) != sum_of_range
-            OR sum(toInt128(source_sequence) * source_sequence) != squares_of_range)
+            OR sum(toInt256(source_sequence) * source_sequence) != squares_of_range)
     ORDER BY span - count() DESC, source_service, source_instance_id
     LIMIT {instances:UInt32}
 """
 
+# Compared before anything is added: a number behind another one can be stepped back from, and one before
+# another one stepped beyond, at both ends of Int64.
 _HOLES: Final = """
     SELECT source_service, source_instance_id, before + 1, source_sequence - 1 FROM (
         SELECT source_service, source_instance_id, source_sequence, received_at,
@@ -57,7 +60,8 @@ _HOLES: Final = """
           AND topic_id IN {topic_ids:Array(UUID)}
           AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
     )
-    WHERE source_sequence > before + 1 AND received_at < fromUnixTimestamp64Milli({settled:Int64}, 'UTC')
+    WHERE source_sequence > before AND source_sequence - 1 > before
+      AND received_at < fromUnixTimestamp64Milli({settled:Int64}, 'UTC')
     ORDER BY source_service, source_instance_id, source_sequence
     LIMIT {holes:UInt32} BY source_service, source_instance_id
 """
