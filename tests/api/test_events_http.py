@@ -286,6 +286,22 @@ def test_a_histogram_counts_what_the_filter_lets_through(
     assert found["since"] == events[-1].occurred_at.isoformat().replace("+00:00", "Z")
 
 
+@pytest.mark.parametrize("bars", [1, 2, 60, 1_000])
+@pytest.mark.parametrize(
+    "times",
+    [
+        "since=0001-01-01",
+        "until=9999-12-31T23:59:58Z",
+        "since=0001-01-01&until=9999-12-30",
+        "since=1969-12-31",
+    ],
+)
+def test_a_histogram_of_all_time_there_is(api: ServedApi, token: str, times: str, bars: int) -> None:
+    found = ask(api, token, path="histogram", query=f"?{times}&bars={bars}")
+    assert found["total"] == sum(bar["events"] for bar in found["bars"]) == 40
+    assert 1 <= len(found["bars"]) <= bars
+
+
 def test_facets_count_the_values_of_a_field(api: ServedApi, token: str) -> None:
     found = ask(api, token, path="facets/actor", query="?limit=2")
     assert [value["value"] for value in found["values"]] == ["usr_0", "usr_1"]

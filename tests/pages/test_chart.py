@@ -28,6 +28,19 @@ def test_bars_stand_side_by_side_and_none_that_counts_is_invisible() -> None:
     assert (found.most, found.bar_length) == (1000, "1 day")
 
 
+@pytest.mark.parametrize("first", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("days", [1, 30, 364 * 1000])
+def test_time_ends_with_the_calendar(first: datetime, days: int) -> None:
+    step = timedelta(days=days)
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    count = min((last - first) // step, 30) + 1
+    bars = tuple(Bar(first + index * step, 1) for index in range(count))
+    found = chart_of(Histogram(first, last, days * 86_400, bars, count), lambda *times: f"{times}")
+    assert [bar.end for bar in found.bars[:-1]] == [bar.start for bar in found.bars[1:]]
+    assert found.bars[-1].start < found.bars[-1].end <= last
+    assert all(first <= tick.at < last for tick in found.ticks)
+
+
 def test_an_empty_histogram_is_an_empty_picture() -> None:
     found = chart([], 1)
     assert (found.bars, found.ticks, found.most) == ((), (), 0)

@@ -156,6 +156,13 @@ def test_a_search_without_matches_says_that(stage: Stage) -> None:
     assert "Remove </span><code>actor:nobody" in html
 
 
+@pytest.mark.parametrize("times", ["0001-01-01..9999-12-30", ">=0001-01-01", "<9999-12-31T23:59:58Z"])
+def test_all_time_there_is_can_be_asked_for(stage: Stage, times: str) -> None:
+    answer = mine(stage, f"/audit-logs?q=created:{times}")
+    assert answer.status_code == 200
+    assert "<table" in answer.text
+
+
 def test_a_mistake_is_shown_at_its_place(stage: Stage) -> None:
     answer = mine(stage, "/audit-logs?q=action:a+colour:red")
     assert answer.status_code == 400

@@ -26,6 +26,7 @@ _TICK_SECONDS: Final = (
 )
 # A Monday, as for the bars.
 _ORIGIN: Final = datetime(1970, 1, 5, tzinfo=UTC)
+_LAST: Final = datetime.max.replace(microsecond=0, tzinfo=UTC)
 _UNITS: Final = ((7 * _DAY, "week"), (_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute"), (1, "second"))
 
 
@@ -83,6 +84,7 @@ def chart_of(histogram: Histogram, href: Callable[[datetime, datetime], str]) ->
     step = timedelta(seconds=histogram.bar_seconds)
     bars = []
     for index, bar in enumerate(histogram.bars):
+        end = _later(bar.start, step)
         height = max(BAR_HEIGHT_MIN, HEIGHT * bar.events / most) if bar.events else 0.0
         bars.append(
             ChartBar(
@@ -91,9 +93,9 @@ def chart_of(histogram: Histogram, href: Callable[[datetime, datetime], str]) ->
                 y=f"{HEIGHT - height:.1f}",
                 height=f"{height:.1f}",
                 start=bar.start,
-                end=bar.start + step,
+                end=end,
                 events=bar.events,
-                href=href(bar.start, bar.start + step),
+                href=href(bar.start, end),
             )
         )
     busiest = max(bars, key=lambda bar: bar.events, default=None)
@@ -116,14 +118,19 @@ def _ticks(since: datetime, until: datetime) -> tuple[Tick, ...]:
     step = timedelta(seconds=seconds)
     forms = ((_MINUTE, "clock"), (_DAY, "time"), (28 * _DAY, "day"))
     form = next((name for below, name in forms if seconds < below), "month")
-    at = since + (_ORIGIN - since) % step
+    at = _later(since, (_ORIGIN - since) % step)
     found = []
     while at < until:
         share = (at - since) / (until - since)
         if EDGE_PERCENT <= share * 100 <= 100 - EDGE_PERCENT:
             found.append(Tick(_percent(share), at, form))
-        at += step
+        at = _later(at, step)
     return tuple(found)
+
+
+def _later(at: datetime, step: timedelta) -> datetime:
+    # Somebody may ask for all time there is.
+    return at + min(step, _LAST - at)
 
 
 def _percent(share: float) -> str:
