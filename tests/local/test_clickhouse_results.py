@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import threading
 import time
 import uuid
@@ -11,7 +12,6 @@ from collections.abc import Callable
 
 import lz4.frame  # type: ignore[import-untyped]
 import pytest
-from backports import zstd
 
 from kit.stopwatch import Stopwatch
 from local.http_call import (
@@ -22,6 +22,11 @@ from local.http_call import (
     target,
     value,
 )
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 pytestmark = pytest.mark.integration
 
