@@ -16,6 +16,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3.exceptions import HTTPError
 
 from auditlog_schemas.errors import StorageUnavailable
+from auditlog_storage.parameters import checked
 from auditlog_storage.server_errors import translate
 from auditlog_storage.settings import StorageSettings
 from auditlog_storage.table import quoted
@@ -50,7 +51,7 @@ class Connection:
     Every method raises:
         StorageUnavailable: no answer, or one that says to try again.
         ConfigError: user, password, database or rights are wrong.
-        StorageRejected: any other error of ClickHouse, with its code.
+        StorageRejected: any other error of ClickHouse, with its code; or a parameter does not fit its type.
     """
 
     def __init__(self, settings: StorageSettings) -> None:
@@ -69,7 +70,7 @@ class Connection:
     ) -> list[tuple[Any, ...]]:
         """Run a SELECT and return its rows as Python values; times are aware UTC."""
         with self._translated() as client:
-            result = client.query(sql, parameters=dict(parameters), settings=dict(settings))
+            result = client.query(sql, parameters=checked(sql, parameters), settings=dict(settings))
             return [tuple(row) for row in result.result_rows]
 
     def query_arrow(
@@ -77,7 +78,7 @@ class Connection:
     ) -> pa.Table:
         """Run a SELECT and return its result as one Arrow table, with UUIDs as 16 bytes."""
         with self._translated() as client:
-            table = client.query_arrow(sql, parameters=dict(parameters), settings=dict(settings))
+            table = client.query_arrow(sql, parameters=checked(sql, parameters), settings=dict(settings))
         return _plain_uuids(table)
 
     @contextmanager
@@ -94,7 +95,7 @@ class Connection:
         settings = {"cancel_http_readonly_queries_on_client_close": 1, **_ARROW_SETTINGS, **settings}
         with self._translated() as client:
             answer: Any = client.raw_stream(
-                sql, parameters=dict(parameters), settings=dict(settings), fmt="ArrowStream"
+                sql, parameters=checked(sql, parameters), settings=dict(settings), fmt="ArrowStream"
             )
             try:
                 yield iter(pa.ipc.open_stream(answer))
@@ -121,7 +122,7 @@ class Connection:
         """
         with self._translated() as client:
             client.command(
-                sql, parameters=dict(parameters), settings=dict(settings), use_database=in_database
+                sql, parameters=checked(sql, parameters), settings=dict(settings), use_database=in_database
             )
 
     def insert_batch(

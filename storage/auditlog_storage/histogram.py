@@ -23,8 +23,8 @@ BAR_SECONDS: Final = (
 )
 """Lengths of a bar; longer ones are multiples of the last."""
 
-# A Monday: bars of weeks begin on Mondays, those of days at midnight, those of hours at the full hour. And the
-# first moment there is: no bar begins before it, and whatever range somebody asks for fits into one bar.
+# A Monday: bars of weeks begin on Mondays, those of days at midnight, those of hours at the full hour. And
+# the first moment there is: no bar begins before it, and whatever range somebody asks for fits into one bar.
 _ORIGIN: Final = datetime(1, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
 

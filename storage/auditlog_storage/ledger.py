@@ -15,7 +15,7 @@ from auditlog_schemas.errors import AuditError, StorageRejected, StorageUnavaila
 from auditlog_schemas.record import micros_of
 from auditlog_storage.connection import Connection
 from auditlog_storage.deadline import insert_until
-from auditlog_storage.tables import AUDIT_RANGES, SMALL_READ_SETTINGS
+from auditlog_storage.tables import AUDIT_RANGES, OFFSET_MAX, SMALL_READ_SETTINGS
 
 RangeKind = Literal["committed", "lost"]
 
@@ -38,7 +38,7 @@ class Range:
         recorded_at: aware UTC; stored in milliseconds.
 
     Raises:
-        ValueError: the counts do not add up to the number of offsets.
+        ValueError: the counts do not add up to the number of offsets, or Kafka has no such offsets.
     """
 
     topic: str
@@ -58,6 +58,8 @@ class Range:
         counts = (self.accepted, self.rejected, self.duplicates, self.absent)
         if min(*counts, self.first_offset, self.kafka_partition) < 0:
             raise ValueError(f"a range has no negative numbers: {self}")
+        if self.last_offset > OFFSET_MAX:
+            raise ValueError(f"offset {self.last_offset} is beyond Kafka's last one, {OFFSET_MAX}")
         if self.last_offset - self.first_offset + 1 != sum(counts) or not sum(counts):
             raise ValueError(
                 f"offsets {self.first_offset} to {self.last_offset} do not add up to accepted {self.accepted}"
@@ -80,7 +82,10 @@ class Gap:
 
 
 class Ledger:
-    """Reads and writes `audit_ranges`, for any number of threads; raises what `Connection` raises."""
+    """Reads and writes `audit_ranges`, for any number of threads; raises what `Connection` raises.
+
+    A row that cannot be a range, because somebody changed it by hand, raises StorageRejected when it is read.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -232,6 +237,7 @@ _PAGE: Final = f"""{_FIELDS}
     LIMIT {{rows:UInt32}}
 """
 
+# Compared before anything is added: in ClickHouse 9223372036854775807 + 1 is the lowest number.
 _GAPS: Final = """
     SELECT kafka_partition, reached + 1, first_offset - 1 FROM (
         SELECT kafka_partition, first_offset,
@@ -244,7 +250,7 @@ _GAPS: Final = """
         WHERE topic_id = {topic_id:UUID}
           AND ({any_partition:Bool} OR kafka_partition = {kafka_partition:Int32})
     )
-    WHERE place > 1 AND first_offset > reached + 1
+    WHERE place > 1 AND first_offset > reached AND first_offset - 1 > reached
     ORDER BY kafka_partition, first_offset
 """
 
@@ -267,7 +273,12 @@ def _to_batch(ranges: Sequence[Range]) -> pa.RecordBatch:
 
 
 def _from_row(row: Sequence[Any]) -> Range:
-    return Range(**dict(zip(AUDIT_RANGES.rows.names, row, strict=True)))
+    try:
+        return Range(**dict(zip(AUDIT_RANGES.rows.names, row, strict=True)))
+    except ValueError as error:
+        raise StorageRejected(
+            f"a row of audit_ranges was changed by hand: {error}; see docs/operations.md, 'gap in the ledger'"
+        ) from error
 
 
 def _key(range: Range) -> tuple[UUID, int, int]:

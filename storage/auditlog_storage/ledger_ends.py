@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from auditlog_storage.connection import Settings
 from auditlog_storage.snapshot import Snapshot
-from auditlog_storage.tables import SMALL_READ_SETTINGS
+from auditlog_storage.tables import OFFSET_MAX, SMALL_READ_SETTINGS
 
 _PARTITIONS_A_QUERY: Final = 100
 _KNOWN_SECONDS_MAX: Final = 30.0
@@ -103,7 +103,7 @@ class LedgerEnds:
             places.append(_OTHER_PARTITIONS.format(number=number))
             values[f"known_topic_{number}"], values[f"known_{number}"] = topic_id, numbers
         rows = self._read(_SINCE.format(places="\n       OR ".join(places)), values, SMALL_READ_SETTINGS)
-        return {(end.topic_id, end.kafka_partition): end for end in (LedgerEnd(*row) for row in rows)}
+        return {(end.topic_id, end.kafka_partition): end for end in _ends(rows)}
 
     def _topics(self) -> list[tuple[UUID, int]]:
         """Return every topic with its last partition; a topic's partitions are numbered without a gap."""
@@ -124,11 +124,18 @@ class LedgerEnds:
             values |= {f"topic_{number}": topic_id, f"partition_{number}": partition}
         rows = self._read("\nUNION ALL\n".join(queries), values, _NO_SETTINGS)
         ends: dict[tuple[UUID, int], LedgerEnd] = {}
-        for end in (LedgerEnd(*row) for row in rows):
+        for end in _ends(rows):
             key = end.topic_id, end.kafka_partition
             if key not in ends or end.next_offset > ends[key].next_offset:
                 ends[key] = end
         return ends.values()
+
+
+def _ends(rows: Iterable[tuple[Any, ...]]) -> Iterator[LedgerEnd]:
+    for topic, topic_id, partition, first_offset, last_offset, recorded_at in rows:
+        # A row that was changed by hand may end where no offsets are; a snapshot has none of those.
+        next_offset = min(max(last_offset, -1), OFFSET_MAX) + 1
+        yield LedgerEnd(topic, topic_id, partition, first_offset, next_offset, recorded_at)
 
 
 def snapshot_of(ends: Iterable[LedgerEnd]) -> Snapshot:
@@ -159,7 +166,7 @@ _LAST_TOPIC: Final = """
 
 _LAST_RANGE: Final = """
     SELECT * FROM (
-        SELECT topic, topic_id, kafka_partition, first_offset, last_offset + 1, recorded_at FROM audit_ranges
+        SELECT topic, topic_id, kafka_partition, first_offset, last_offset, recorded_at FROM audit_ranges
         WHERE topic_id = {{topic_{number}:UUID}} AND kafka_partition = {{partition_{number}:Int32}}
         ORDER BY first_offset DESC
         LIMIT 2
@@ -175,7 +182,7 @@ _OTHER_PARTITIONS: Final = (
 )
 _SINCE: Final = """
     SELECT argMax(topic, first_offset), topic_id, kafka_partition,
-           max(first_offset), max(last_offset) + 1, max(recorded_at)
+           max(first_offset), max(last_offset), max(recorded_at)
     FROM audit_ranges
     WHERE {places}
        OR topic_id NOT IN {{topics:Array(UUID)}}

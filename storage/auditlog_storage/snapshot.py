@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from auditlog_storage.tables import OFFSET_MAX
+
+PLACES_MAX: Final = 200_000
+"""Numbers in the arrays of a snapshot's condition that came from outside: a cluster has fewer partitions."""
+
 _UUID_BYTES: Final = 16
 
 
@@ -66,10 +71,11 @@ class Snapshot:
         """Return the snapshot of `to_bytes`.
 
         Raises:
-            ValueError: these bytes are none.
+            ValueError: these bytes are none; they may come from anybody.
         """
         ends: dict[tuple[UUID, int], int] = {}
         count, at = _read_varint(packed, 0)
+        places = 0
         for _ in range(count):
             topic_id = _read_uuid(packed, at)
             partitions, at = _read_varint(packed, at + _UUID_BYTES)
@@ -77,7 +83,10 @@ class Snapshot:
             for _ in range(partitions):
                 skipped, at = _read_varint(packed, at)
                 partition += skipped + 1
+                places += skipped + 1
                 ends[topic_id, partition], at = _read_varint(packed, at)
+        if places > PLACES_MAX or any(end > OFFSET_MAX + 1 for end in ends.values()):
+            raise ValueError("no partition, or no offset, has so high a number")
         closed = {_read_uuid(packed, start) for start in range(at, len(packed), _UUID_BYTES)}
         return cls(ends, frozenset(closed))
 

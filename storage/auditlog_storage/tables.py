@@ -15,6 +15,9 @@ from auditlog_storage.table import Column, Table
 ACCOUNT_BUCKETS: Final = 8
 """`account_bucket` is ``kafkaMurmurHash(account_id) % 8``: Kafka's partition when a topic has eight."""
 
+OFFSET_MAX: Final = (1 << 63) - 2
+"""The last offset that Kafka can give: where its log ends then is the highest Int64."""
+
 BATCH_ROWS_MAX: Final = 1_000_000
 """Rows of one insert: the server splits a block at 1,048,449 rows, and a token names one block only."""
 
