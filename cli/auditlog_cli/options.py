@@ -23,3 +23,6 @@ Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="At or after: 24h, 3d, yesterday, 2026-11-01, RFC 3339.")
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Before; same forms.")]
+OnlyPartition = Annotated[
+    int | None, typer.Option("--partition", min=0, max=2**31 - 1, help="Only this Kafka partition.")
+]

@@ -17,11 +17,20 @@ Record: TypeAlias = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_MILLIS_MAX = 253_402_300_799_999
 
 
 def micros_of(time: datetime) -> int:
     """Return an aware datetime as exact microseconds since 1970-01-01 UTC."""
     return (time - _EPOCH) // _MICROSECOND
+
+
+def time_of(millis: int) -> datetime:
+    """Return milliseconds since 1970-01-01 as an aware UTC time: the nearest one from 1970 to the year 9999.
+
+    Kafka's timestamps and what others commit with offsets may be any number.
+    """
+    return _EPOCH + timedelta(milliseconds=min(max(millis, 0), _MILLIS_MAX))
 
 
 def to_record(event: AuditEvent) -> Record:

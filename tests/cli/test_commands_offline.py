@@ -203,3 +203,11 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["check", "repair"])
+@pytest.mark.parametrize("number", ["-1", str(1 << 31), str(1 << 32), str(1 << 64)])
+def test_a_number_that_no_partition_has_is_refused(run: Run, command: str, number: str) -> None:
+    ran = run(command, "--partition", number)
+    assert (ran.code, ran.out) == (2, "")
+    assert "'--partition'" in ran.err

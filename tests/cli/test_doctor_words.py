@@ -79,6 +79,15 @@ def test_an_announced_batch_is_told_with_its_deadline() -> None:
     assert "nothing is announced" in explain(recorded, None, AROUND).found
 
 
+@pytest.mark.parametrize("millis", [0, 253_402_300_799_999, 253_402_300_800_000, (1 << 63) - 1])
+def test_a_deadline_that_no_calendar_has_is_told_too(millis: int) -> None:
+    """Whoever may commit for the group may write any number."""
+    look = replace(LOOK, committed=Committed(100, Intent(TOPIC_ID, 100, 149, 1_000, millis)))
+    found = explain(look, None, AROUND)
+    assert ("may begin now" in found.found) == (millis > 0)
+    assert ("neither stores it nor announces it anew" in found.next) == (millis == 0)
+
+
 def lag_of(first: list[PartitionLook], last: list[PartitionLook]) -> list[tuple[str, str]]:
     return [(one.name, one.status) for one in progress_of(first, last, {}, AROUND)]
 

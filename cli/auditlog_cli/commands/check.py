@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from auditlog_cli import failures
 from auditlog_cli.addresses import connect, consumer_settings
-from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Since
+from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, OnlyPartition, Since
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import say, write, write_json
 from auditlog_storage.moments import parse_moment
@@ -28,7 +28,7 @@ _COLUMNS: Final = (
 
 
 def check(
-    partition: Annotated[int | None, typer.Option(min=0, help="Only this Kafka partition.")] = None,
+    partition: OnlyPartition = None,
     since: Since = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,

@@ -9,7 +9,7 @@ import typer
 from auditlog_cli import failures
 from auditlog_cli.addresses import connect, consumer_settings
 from auditlog_cli.commands.check import summary
-from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, OnlyPartition
 from auditlog_cli.own_name import user_and_host
 from auditlog_cli.tables import Column, write_table
 from auditlog_cli.terminal import say, write, write_json
@@ -40,7 +40,7 @@ _COLUMNS: Final = (
 
 
 def repair(
-    partition: Annotated[int | None, typer.Option(min=0, help="Only this Kafka partition.")] = None,
+    partition: OnlyPartition = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only said.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,

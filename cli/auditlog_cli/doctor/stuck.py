@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from auditlog_cli.doctor.diagnosis import Diagnosis
 from auditlog_cli.doctor.look import PartitionLook
 from auditlog_consumer.group_state import GroupState
+from auditlog_schemas.record import time_of
 
 OVERDUE_SECONDS: Final = 60.0
 
@@ -61,7 +62,7 @@ def announced(look: PartitionLook, now: datetime) -> str:
     intent = look.committed.intent if look.committed else None
     if intent is None or intent.last < look.position:
         return "nothing is announced"
-    deadline = datetime.fromtimestamp(intent.deadline_millis / 1000, UTC)
+    deadline = time_of(intent.deadline_millis)
     until = f"could begin until {ago(now, deadline)}" if deadline < now else "may begin now"
     return f"offsets {intent.first}-{intent.last} are announced, their insert {until}"
 
@@ -99,7 +100,7 @@ def _what_to_do(look: PartitionLook, around: Circumstances) -> str:
         )
     intent = look.committed.intent if look.committed else None
     if intent is not None and intent.last >= look.position:
-        deadline = datetime.fromtimestamp(intent.deadline_millis / 1000, UTC)
+        deadline = time_of(intent.deadline_millis)
         if (around.now - deadline).total_seconds() > OVERDUE_SECONDS:
             return (
                 f"{owner.client_id} announced the batch long ago and neither stores it nor announces it "
