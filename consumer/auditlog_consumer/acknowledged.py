@@ -37,8 +37,9 @@ class AcknowledgedWriter:
                 "acks": "all",
                 "partitioner": "murmur2_random",
                 "compression.type": "lz4",
-                # How large a message may be is for the topic to say.
+                # How large a message may be is for the topic to say; a batch of several stays below that.
                 "message.max.bytes": 1_000_000_000,
+                "batch.size": 750_000,
                 "delivery.timeout.ms": int(ACKNOWLEDGED_SECONDS_MAX * 1000),
                 "log_level": 2,
             },

@@ -48,10 +48,20 @@ class Batch:
         at = {"partition": str(self.partition)}
         return {**at, "first_offset": self.first_offset, "last_offset": self.last_offset}
 
+    def cut(self, place: int) -> tuple[Batch, Batch]:
+        """Return two batches: of the messages before a place, at least one, and of those from it on."""
+        first = int(self.messages.offsets[place])
+        before = self.messages.between(0, place)
+        behind = self.messages.between(place, len(self.messages))
+        return (
+            Batch(self.partition, self.first_offset, first - 1, before),
+            Batch(self.partition, first, self.last_offset, behind),
+        )
+
     @property
     def absent(self) -> int:
         """Return how many offsets of the range hold no message: aborted transactions, control records."""
-        return self.last_offset - self.first_offset + 1 - len(self.messages)
+        return self.last_offset - self.first_offset + 1 - self.messages.covered
 
 
 class Collector:
@@ -85,6 +95,7 @@ class Collector:
         self._replay_last = replay_last
         self._parts: list[Messages] = []
         self._count = 0
+        self._has_passed = False
         self._expected = next_offset
         self._skipped: set[tuple[int, int]] = set()
         self._end = -1
@@ -109,8 +120,9 @@ class Collector:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether the next batch has reached its limit of rows or bytes."""
-        return self._count >= self._limits.rows_max or self.value_bytes >= self._limits.bytes_max
+        """Tell whether the next batch has reached its limit of rows or bytes, or what it has to end at."""
+        limits = self._limits
+        return self._count >= limits.rows_max or self.value_bytes >= limits.bytes_max or self._has_passed
 
     def end_replay(self) -> None:
         """Batch what comes as usual: the announced end cannot be reached any more."""
@@ -130,9 +142,12 @@ class Collector:
             None, or the offset from which to read again, since offsets were skipped from there on.
         """
         new = messages.between(int(np.searchsorted(messages.offsets, self._expected)), len(messages))
+        if new.passed and self._replay_last is not None:
+            new = new.divided_after(self._replay_last)
+        firsts = new.first_offsets
         before = np.concatenate([[self._expected - 1], new.offsets[:-1]]) + 1
-        places = np.flatnonzero(new.offsets != before).tolist()
-        skipped = [(int(before[place]), int(new.offsets[place])) for place in places]
+        places = np.flatnonzero(firsts != before).tolist()
+        skipped = [(int(before[place]), int(firsts[place])) for place in places]
         for place, gap in zip(places, skipped, strict=True):
             if gap not in self._skipped:
                 self._append(new.between(0, place), now_seconds)
@@ -171,7 +186,10 @@ class Collector:
         return bool(self.offsets) and not waits and now_seconds - self.oldest_seconds >= age_max
 
     def take(self, now_seconds: float) -> Batch:
-        """Remove and return the next batch, within its limits, but at least a message."""
+        """Remove and return the next batch, within its limits, but at least a message.
+
+        What was passed over is a batch of its own, unless it lies within a range that was announced.
+        """
         collected = Messages.joined(self._parts) if self._parts else Messages.none()
         count = self._count_of_batch(collected)
         taken, rest = collected.between(0, count), collected.between(count, len(collected))
@@ -183,6 +201,7 @@ class Collector:
         batch = Batch(self.partition, self.next_offset, last, taken)
         self._parts = [rest] if len(rest) else []
         self._count, self.value_bytes, self.held_bytes = len(rest), rest.value_bytes, rest.held_bytes
+        self._has_passed = bool(rest.passed)
         self.next_offset = last + 1
         self.oldest_seconds = now_seconds
         self._spread = _spread(self.next_offset)
@@ -192,6 +211,9 @@ class Collector:
         if self._replay_last is not None:
             return int(np.searchsorted(collected.offsets, self._replay_last, side="right"))
         within = min(self._limits.rows_max, collected.count_within(self._limits.bytes_max))
+        if collected.passed:
+            first_passed = int(np.searchsorted(collected.offsets, collected.passed[0].last_offset))
+            within = min(within, first_passed)
         return max(within, 1)
 
     def _append(self, new: Messages, now_seconds: float) -> None:
@@ -199,6 +221,7 @@ class Collector:
             return
         self._parts.append(new)
         self._count += len(new)
+        self._has_passed |= bool(new.passed)
         self.value_bytes += new.value_bytes
         self.held_bytes += new.held_bytes
         self._cover(int(new.offsets[-1]) + 1, now_seconds)

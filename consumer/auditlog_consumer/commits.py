@@ -7,7 +7,7 @@ inside: a commit from another thread would wait for ever. So threads leave their
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,9 +38,14 @@ class _Wish:
 
 
 class Commits:
-    """Wishes for commits: one at a time on its way for each partition, so that they arrive in order."""
+    """Wishes for commits: one at a time on its way for each partition, so that they arrive in order.
 
-    def __init__(self) -> None:
+    Args:
+        on_wish: called when there is something to be sent, by the thread that wishes.
+    """
+
+    def __init__(self, on_wish: Callable[[], None] = lambda: None) -> None:
+        self._on_wish = on_wish
         self._lock = threading.Lock()
         self._waiting: dict[int, list[_Wish]] = {}
         self._sent: dict[int, _Wish] = {}
@@ -63,6 +68,7 @@ class Commits:
             if partition not in self._open:
                 raise BrokerUnavailable("the partition was taken away")
             self._waiting.setdefault(partition, []).append(wish)
+        self._on_wish()
         try:
             wish.answer.result(ANSWER_SECONDS_MAX)
         except TimeoutError as error:
@@ -86,6 +92,11 @@ class Commits:
             }
             self._sent |= ready
         return [(number, wish.offset, wish.metadata) for number, wish in ready.items()]
+
+    @property
+    def are_on_their_way(self) -> bool:
+        """Tell whether an answer is awaited."""
+        return bool(self._sent)
 
     def answer(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Pass on what Kafka says of commits that were sent: librdkafka's ``on_commit``."""

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
+from auditlog_consumer.check.topic_reader import read_between
 from auditlog_consumer.judge import Judge
-from auditlog_consumer.kafka_errors import translate
+from auditlog_consumer.messages import BATCH_RULES
 from auditlog_consumer.settings import ConsumerSettings
-from auditlog_schemas.errors import BrokerUnavailable, ConfigError, InvalidEvent
+from auditlog_consumer.topics import Topics
+from auditlog_schemas.errors import InvalidEvent
+from auditlog_schemas.record import time_of
 
 REPLAYED_HEADER: Final = "replayed"
 """Marks a note on the dead-letter topic that says: the letter of this key was published again."""
-SILENCE_SECONDS_MAX: Final = 30.0
-_POLL_MESSAGES_MAX: Final = 1_000
-_POLL_SECONDS: Final = 0.1
+INCOMPLETE_BYTES_MAX: Final = 128 << 20
+"""Of pieces whose letters are not complete yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,11 @@ class DeadLetter:
     Attributes:
         id: PARTITION/OFFSET of the dead-letter topic.
         key: source topic id, partition and offset, joined by slashes.
+        source_offset, source_last_offset: the rejected message's; of several that could not be told apart,
+            the first and the last one.
         source_time: when the broker received the rejected message, UTC.
-        source_key, body: the rejected message's key and bytes as they were.
+        source_key, body: the rejected message's key and bytes as they were; of a record batch that could not
+            be taken apart, its bytes as Kafka keeps them.
         replayed: it has been published again since.
     """
 
@@ -45,6 +50,7 @@ class DeadLetter:
     source_topic_id: str
     source_partition: int
     source_offset: int
+    source_last_offset: int
     source_time: datetime
     catalog_version: str
     source_key: bytes | None
@@ -70,15 +76,21 @@ class DeadLetterLog:
     def read(self) -> Iterator[DeadLetter]:
         """Yield every dead letter there is now, once for each key, in the order of its partition.
 
-        Memory grows with the number of letters, not with their size: keys are remembered, bodies are not.
+        Memory grows with the number of letters, not with their size: keys are remembered, bodies are not,
+        but for one or a few that are in pieces.
         """
         replayed = {message.key() for message in self._messages() if _is_note(message)}
         seen: set[bytes] = set()
+        pieces = _Pieces()
         for message in self._messages():
-            key = message.key() or b""
-            if not _is_note(message) and key not in seen:
-                seen.add(key)
-                yield _letter(message, key in replayed)
+            key, body = message.key() or b"", message.value()
+            headers = {name: value or b"" for name, value in message.headers() or ()}
+            if REPLAYED_HEADER in headers or key in seen:
+                continue
+            if "pieces" in headers and (body := pieces.add(key, headers, body or b"")) is None:
+                continue
+            seen.add(key)
+            yield _letter(message, headers, body, key in replayed)
 
     def find(self, name: str) -> DeadLetter | None:
         """Return the letter with this id or key."""
@@ -109,73 +121,61 @@ class DeadLetterLog:
 
     def _messages(self) -> Iterator[Any]:
         """Yield the messages of the dead-letter topic up to where it ends now."""
-        consumer = Consumer(
-            {
-                **self._settings.kafka_config,
-                "bootstrap.servers": self._settings.kafka,
-                "group.id": f"{self._settings.group}.dead-letter-log",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                # An empty partition's end is told when its first fetch returns.
-                "fetch.wait.max.ms": 20,
-                "log_level": 2,
-            }
-        )
-        try:
-            yield from self._read_to_end(consumer)
-        except KafkaException as error:
-            raise translate(error.args[0], "reading the dead letters") from error
-        finally:
-            consumer.close()
-
-    def _read_to_end(self, consumer: Consumer) -> Iterator[Any]:
-        """Yield what there is when the reading begins; letters that come meanwhile are for the next one."""
-        topic = self._settings.dead_topic
-        found = consumer.list_topics(topic, timeout=SILENCE_SECONDS_MAX).topics[topic]
-        if found.error is not None:
-            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise ConfigError(f"Kafka has no topic {topic!r}: `auditlog consume` creates it")
-            raise KafkaException(found.error)
-        ends: dict[int, int] = {}
-        for number in found.partitions:
-            low, high = consumer.get_watermark_offsets(
-                TopicPartition(topic, number), timeout=SILENCE_SECONDS_MAX
-            )
-            if high > low:
-                ends[number] = high
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in sorted(ends)])
-        silent_polls = 0
-        while ends:
-            received = consumer.consume(_POLL_MESSAGES_MAX, _POLL_SECONDS)
-            silent_polls = 0 if received else silent_polls + 1
-            if silent_polls * _POLL_SECONDS >= SILENCE_SECONDS_MAX:
-                raise BrokerUnavailable(f"Kafka sent nothing of {topic} for {SILENCE_SECONDS_MAX:.0f} s")
-            for message in received:
-                yield from _until_end(message, ends)
+        topics = Topics(self._settings.kafka, self._settings.kafka_config)
+        info = topics.describe(self._settings.dead_topic)
+        spans = {number: topics.ends(info.name, number) for number in range(info.partitions)}
+        for messages in read_between(self._settings, info.name, spans):
+            yield from messages
 
 
-def _until_end(message: Any, ends: dict[int, int]) -> Iterator[Any]:
-    """Yield a message that lies before its partition's end; forget the partition when its end is reached."""
-    failure = message.error()
-    if failure is not None and failure.code() != KafkaError._PARTITION_EOF:
-        if not failure.retriable():
-            raise KafkaException(failure)
-        return
-    end = ends.get(message.partition(), 0)
-    if failure is None and message.offset() < end:
-        yield message
-    if failure is not None or message.offset() + 1 >= end:
-        ends.pop(message.partition(), None)
+class _Pieces:
+    """Puts letters together that were written in pieces.
+
+    Pieces of several letters may come between each other, and some of a writer that was killed are never
+    complete: those are forgotten once `INCOMPLETE_BYTES_MAX` are held.
+    """
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[bytes, dict[int, bytes]] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, key: bytes, headers: Mapping[str, bytes], body: bytes) -> bytes | None:
+        """Return the whole body when this is the last piece of it, and all others are there."""
+        pieces = self._held.setdefault(key, {})
+        self._bytes += len(body) - len(pieces.get(_number(headers.get("piece", b"")), b""))
+        pieces[_number(headers.get("piece", b""))] = body
+        whole = None
+        if is_whole(headers):
+            joined = b"".join(piece for _, piece in sorted(pieces.items()))
+            if sha256(joined).hexdigest().encode() == headers.get("sha256"):
+                whole = joined
+                self._forget(key)
+        while self._bytes > INCOMPLETE_BYTES_MAX:
+            self._forget(next(iter(self._held)))
+        return whole
+
+    def _forget(self, key: bytes) -> None:
+        self._bytes -= sum(map(len, self._held.pop(key).values()))
+
+
+def is_whole(headers: Mapping[str, bytes]) -> bool:
+    """Tell whether this is a letter in one message, or the last piece of one: all its pieces came before."""
+    return _number(headers.get("piece", b"0")) + 1 == _number(headers.get("pieces", b"1"))
 
 
 def _is_note(message: Any) -> bool:
     return any(name == REPLAYED_HEADER for name, _ in message.headers() or ())
 
 
-def _letter(message: Any, replayed: bool) -> DeadLetter:
-    headers = {name: value or b"" for name, value in message.headers() or ()}
+def _letter(message: Any, headers: Mapping[str, bytes], body: bytes | None, replayed: bool) -> DeadLetter:
     text = {name: value.decode("utf-8", "replace") for name, value in headers.items()}
+    source_key = headers.get("source_key") or None
+    if body is not None and "source_key_bytes" in headers:
+        # The key was too long for a header.
+        key_bytes = _number(headers["source_key_bytes"])
+        source_key, body = body[:key_bytes], body[key_bytes:]
+        body = None if headers.get("source_value") == b"null" else body
+    offset = _number(headers.get("source_offset", b""))
     return DeadLetter(
         id=f"{message.partition()}/{message.offset()}",
         key=(message.key() or b"").decode("utf-8", "replace"),
@@ -185,29 +185,24 @@ def _letter(message: Any, replayed: bool) -> DeadLetter:
         detail=text.get("detail", ""),
         source_topic=text.get("source_topic", ""),
         source_topic_id=text.get("source_topic_id", ""),
-        source_partition=_number(text.get("source_partition", "")),
-        source_offset=_number(text.get("source_offset", "")),
-        source_time=_moment(_number(text.get("source_timestamp", ""))),
+        source_partition=_number(headers.get("source_partition", b"")),
+        source_offset=offset,
+        source_last_offset=max(_number(headers.get("source_last_offset", b"")), offset),
+        source_time=time_of(_number(headers.get("source_timestamp", b""))),
         catalog_version=text.get("catalog_version", ""),
-        source_key=headers.get("source_key") or None,
-        body=message.value(),
+        source_key=source_key,
+        body=body,
         replayed=replayed,
     )
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 19 else 0
-
-
-def _moment(millis: int) -> datetime:
-    """Return a time; what no calendar holds is shown as 1970."""
-    try:
-        return datetime.fromtimestamp(millis / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)
+def _number(digits: bytes) -> int:
+    return int(digits) if digits.isdigit() and len(digits) <= 19 else 0
 
 
 def _acceptable(letter: DeadLetter, judge: Judge) -> bool:
+    if letter.rule in BATCH_RULES:
+        return False
     # By today's clock, not the letter's: published again, the message has a new timestamp.
     try:
         judge.read(letter.body, int(time.time() * 1000))

@@ -1,11 +1,16 @@
 """Dead letters: rejected messages on a topic of their own, each with its reason.
 
 At least once: a batch that is tried again dead-letters its rejected messages again, under the same key.
+
+A message that is too large for one letter is written in pieces: messages of one key, in order, with the
+headers of the letter and ``piece`` and ``pieces``. Kafka's limits are on compressed batches, so what one
+topic takes another one may refuse; pieces fit without compression.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from typing import Final
 
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Headers, Outgoing
@@ -20,6 +25,11 @@ from auditlog_schemas.errors import (
 )
 
 HEADER_BYTES_MAX: Final = 1_000
+PIECE_BYTES_MAX: Final = 512 * 1024
+KEY_BYTES_MAX: Final = 64 * 1024
+"""A longer key is not in the header ``source_key`` but the beginning of the body."""
+DEAD_MESSAGE_BYTES_MIN: Final = 1_000_000
+"""What a dead-letter topic has to take: a piece with its headers, or a batch of smaller letters."""
 
 REASONS: Final[tuple[tuple[type[InvalidEvent], str], ...]] = (
     (DecodeError, "undecodable"),
@@ -47,14 +57,29 @@ class DeadLetterSink:
             TerminalError: Kafka refuses them.
         """
         letters = [
-            Outgoing(
-                key=letter_key(partition, rejection).encode(),
-                value=rejection.value,
-                headers=headers(partition, rejection, self._catalog_version),
-            )
-            for rejection in rejected
+            letter for each in rejected for letter in letters_of(partition, each, self._catalog_version)
         ]
         self._writer.write(self._topic, letters)
+
+
+def letters_of(partition: Partition, rejection: Rejection, catalog_version: str) -> Iterator[Outgoing]:
+    """Yield the messages of one letter: one, or its pieces in order."""
+    key, about = letter_key(partition, rejection).encode(), _headers(partition, rejection, catalog_version)
+    source_key, body = rejection.key, rejection.value
+    if source_key is not None and len(source_key) > KEY_BYTES_MAX:
+        about.append(("source_key_bytes", str(len(source_key)).encode()))
+        if body is None:
+            about.append(("source_value", b"null"))
+        body = source_key + (body or b"")
+    else:
+        about.append(("source_key", source_key))
+    if body is None or len(body) <= PIECE_BYTES_MAX:
+        yield Outgoing(key, body, about)
+        return
+    starts = range(0, len(body), PIECE_BYTES_MAX)
+    about += [("sha256", sha256(body).hexdigest().encode()), ("pieces", str(len(starts)).encode())]
+    for piece, start in enumerate(starts):
+        yield Outgoing(key, body[start : start + PIECE_BYTES_MAX], [*about, ("piece", str(piece).encode())])
 
 
 def letter_key(partition: Partition, rejection: Rejection) -> str:
@@ -62,8 +87,8 @@ def letter_key(partition: Partition, rejection: Rejection) -> str:
     return f"{partition.topic_id}/{partition.number}/{rejection.offset}"
 
 
-def headers(partition: Partition, rejection: Rejection, catalog_version: str) -> Headers:
-    """Return a dead letter's headers; all values are UTF-8 text, but ``source_key``, the original bytes."""
+def _headers(partition: Partition, rejection: Rejection, catalog_version: str) -> Headers:
+    """Return a dead letter's headers but for those of its body; all values are UTF-8 text."""
     error = rejection.error
     text = {
         "reason": next(name for kind, name in REASONS if isinstance(error, kind)),
@@ -74,10 +99,8 @@ def headers(partition: Partition, rejection: Rejection, catalog_version: str) ->
         "source_topic_id": str(partition.topic_id),
         "source_partition": str(partition.number),
         "source_offset": str(rejection.offset),
+        **({"source_last_offset": str(rejection.last_offset)} if rejection.offsets > 1 else {}),
         "source_timestamp": str(rejection.received_millis),
         "catalog_version": catalog_version,
     }
-    fields: Headers = [
-        (name, value.encode("utf-8", "replace")[:HEADER_BYTES_MAX]) for name, value in text.items()
-    ]
-    return [*fields, ("source_key", rejection.key)]
+    return [(name, value.encode("utf-8", "replace")[:HEADER_BYTES_MAX]) for name, value in text.items()]

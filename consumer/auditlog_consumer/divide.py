@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +31,22 @@ class Divided:
     duplicate_offsets: tuple[int, ...]
 
     @property
-    def dropped_offsets(self) -> frozenset[int]:
+    def dropped_offsets(self) -> Container[int]:
         """Return the offsets of messages that become no row: rejected or duplicate."""
-        return frozenset(self.duplicate_offsets).union(each.offset for each in self.verdicts.rejected)
+        rejected = self.verdicts.rejected
+        single = frozenset(self.duplicate_offsets).union(each.offset for each in rejected)
+        return _Offsets(single, [each.span for each in rejected if each.offsets > 1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Offsets:
+    """Offsets, and stretches of offsets, of which there may be too many to be listed."""
+
+    single: frozenset[int]
+    stretches: Sequence[range]
+
+    def __contains__(self, offset: object) -> bool:
+        return offset in self.single or any(offset in stretch for stretch in self.stretches)
 
 
 def divide(verdicts: Verdicts, window: Window, offsets_max: int) -> Divided:

@@ -1,4 +1,4 @@
-"""This process as a member of the consumer group: a thin edge around librdkafka's consumer.
+"""This process as a member of the consumer group: librdkafka for the group, our own fetcher for messages.
 
 The classic protocol with cooperative rebalancing: a partition that stays with its member goes on being
 read while others move, and no member starts on a partition before the other one has let go of it.
@@ -10,39 +10,25 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import methodcaller
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from auditlog_consumer.commits import Commits
+from auditlog_consumer.fetch.fetcher import Fetcher
 from auditlog_consumer.kafka_errors import made, translate
-from auditlog_consumer.messages import KafkaMessage, Messages
+from auditlog_consumer.messages import Messages
 from auditlog_consumer.settings import ConsumerSettings
-from auditlog_schemas.errors import TransientError
+from auditlog_schemas.errors import AuditError, TransientError
 
 REQUEST_SECONDS_MAX: Final = 10.0
-FEW_MESSAGES: Final = 500
-"""Taken from Kafka's client at a time: as many message objects as the processor's cache holds, until only
-their columns are left of them."""
+ANSWERS_SECONDS: Final = 0.002
+"""How long librdkafka is asked at once while commits are on their way: it has no way to wake us."""
 IDLE_SESSIONS: Final = 2.0
 """After so many sessions without a partition a member joins anew, and then after twice as many, and so on."""
 IDLE_SECONDS_MAX: Final = 3600.0
-
-_ERROR: Final = methodcaller("error")
-_PARTITION: Final = methodcaller("partition")
-_OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
-_OTHER_TOPIC: Final = frozenset(
-    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError.INCONSISTENT_TOPIC_ID}
-)
 
 
 @dataclass(slots=True)
@@ -53,12 +39,14 @@ class Polled:
         messages: by partition, in the order of their offsets.
         out_of_range: partitions whose position Kafka no longer has, or whose topic it knows no longer.
         ends: where a partition's log ended when its end was reached.
+        failures: partitions that cannot be read on, and why.
         trouble: errors that will pass, such as a broker that is away.
     """
 
     messages: dict[int, Messages] = field(default_factory=dict)
     out_of_range: set[int] = field(default_factory=set)
     ends: dict[int, int] = field(default_factory=dict)
+    failures: dict[int, AuditError] = field(default_factory=dict)
     trouble: list[TransientError] = field(default_factory=list)
 
 
@@ -66,7 +54,8 @@ class GroupMember:
     """Reads the partitions that the group gives to this process. Partition numbers are of one topic.
 
     Nothing is fetched of a given partition until `start` says from where. `poll` must be called all the time,
-    also while nothing is read, or the group takes the partitions away.
+    also while nothing is read, or the group takes the partitions away. librdkafka is the member, and never
+    told to fetch: it decompresses whatever it is sent, however large that becomes (see `fetch.batches`).
     """
 
     def __init__(self, settings: ConsumerSettings) -> None:
@@ -77,9 +66,11 @@ class GroupMember:
         self._idle_seconds_max = IDLE_SESSIONS * settings.session_timeout_seconds
         self._given_seconds = time.monotonic()
         session_millis = int(settings.session_timeout_seconds * 1000)
+        client_id = f"auditlog.{socket.gethostname()}.{os.getpid()}"
+        self._fetcher = Fetcher(settings.kafka, settings.kafka_config, settings.topic, client_id)
         self._config: dict[str, Any] = {
             # Kafka tells it to whoever asks who has a partition, as `auditlog doctor` does.
-            "client.id": f"auditlog.{socket.gethostname()}.{os.getpid()}",
+            "client.id": client_id,
             # It may not be shorter than a session; its default is five minutes.
             "max.poll.interval.ms": max(300_000, session_millis),
             **settings.kafka_config,
@@ -88,15 +79,7 @@ class GroupMember:
             "partition.assignment.strategy": "cooperative-sticky",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            # The ledger says where to start; a position that Kafka lost must be an error, never a jump.
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
             "session.timeout.ms": session_millis,
-            "fetch.wait.max.ms": 100,
-            # What librdkafka holds ahead of us, of all partitions; when it is full it looks again soon.
-            "queued.max.messages.kbytes": 32 * 1024,
-            "fetch.queue.backoff.ms": 10,
             "log_level": 2,
         }
         self._open()
@@ -132,7 +115,7 @@ class GroupMember:
 
     def _open(self) -> None:
         # Answers to commits of an earlier client must not be taken for answers to those of this one.
-        self._commits = Commits()
+        self._commits = Commits(self._fetcher.wake)
         self._consumer = made(Consumer, {**self._config, "on_commit": self._commits.answer})
 
     def _subscribe(self) -> None:
@@ -141,8 +124,7 @@ class GroupMember:
         def assigned(consumer: Any, given: list[TopicPartition]) -> None:
             if consumer is not self._consumer or self._lost:
                 return
-            # Nothing is read before its start is known. A placeholder position would not do: librdkafka may
-            # look it up, and the answer may come after `start` and move the position forward.
+            # Nothing, ever: the fetcher reads, once the start is known.
             consumer.incremental_assign([])
             for tp in given:
                 self._commits.open(tp.partition)
@@ -158,8 +140,9 @@ class GroupMember:
                 self._lost |= lost
                 self._given -= {tp.partition for tp in partitions}
                 tell([tp.partition for tp in partitions])
-                consumer.incremental_unassign([tp for tp in partitions if tp.partition in self._reading])
-                self._reading -= {tp.partition for tp in partitions}
+                consumer.incremental_unassign([])
+                for tp in partitions:
+                    self.stop(tp.partition)
 
             return take
 
@@ -176,41 +159,43 @@ class GroupMember:
         Raises:
             ConfigError, TerminalError: Kafka says something that waiting will not mend.
         """
-        polled = Polled()
         if self._lost or self._is_idle_for_long():
             self._rejoin()
+        polled = Polled()
+        deadline = time.monotonic() + seconds
         try:
-            if wanted := self._commits.take():
-                positions = [TopicPartition(self._topic, *position) for position in wanted]
-                self._consumer.commit(offsets=positions, asynchronous=True)
-            parts: dict[int, list[Messages]] = {}
-            for received in self._received(messages_max, seconds):
-                self._sort(received, polled, parts)
+            self._serve(polled)
+            while not (polled.trouble or self._fetcher.has_news):
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
+                if not self._commits.are_on_their_way:
+                    self._fetcher.wait(left)
+                self._serve(polled)
         except KafkaException as error:
             raise translate(error.args[0], "polling") from error
-        polled.messages.update((number, Messages.joined(found)) for number, found in parts.items())
+        taken = self._fetcher.take(messages_max)
+        polled.messages = {number: Messages.joined(parts) for number, parts in taken.messages.items()}
+        # A topic that is gone for now may be another one by now: recovery finds out which.
+        polled.out_of_range = taken.out_of_range | (self._reading if taken.unknown else set())
+        polled.ends, polled.failures = taken.ends, taken.failures
+        polled.trouble += taken.trouble
         return polled
 
-    def _received(self, messages_max: int, seconds: float) -> Iterator[list[Any]]:
-        """Yield what Kafka's client has, a few messages at a time, and wait for the first of them only."""
-        count = 0
-        while count < messages_max:
-            wanted = min(FEW_MESSAGES, messages_max - count)
-            received = self._consumer.consume(wanted, 0 if count else seconds)
-            yield received
-            count += len(received)
-            if len(received) < wanted:
-                return
+    def _serve(self, polled: Polled) -> None:
+        """Send the commits that are wished for, and let librdkafka tell what is new of them and of the group.
 
-    def _sort(self, received: list[Any], polled: Polled, parts: dict[int, list[Messages]]) -> None:
-        """Add messages to the columns of their partitions, and note the errors among them."""
-        if any(map(_ERROR, received)):
-            for message in received:
-                if (failure := message.error()) is not None:
-                    self._note(polled, failure, cast(int, message.partition()), message.offset() or 0)
-            received = [message for message in received if message.error() is None]
-        for number, run in groupby(received, _PARTITION):
-            parts.setdefault(number, []).append(Messages.of(cast(list[KafkaMessage], list(run))))
+        Raises:
+            ConfigError, TerminalError: as in `poll`.
+        """
+        if wanted := self._commits.take():
+            positions = [TopicPartition(self._topic, *position) for position in wanted]
+            self._consumer.commit(offsets=positions, asynchronous=True)
+        said = self._consumer.poll(ANSWERS_SECONDS if self._commits.are_on_their_way else 0)
+        if said is not None and (failure := said.error()) is not None:
+            trouble = translate(failure, "polling")
+            if not isinstance(trouble, TransientError):
+                raise trouble
+            polled.trouble.append(trouble)
 
     def _is_idle_for_long(self) -> bool:
         """Tell whether it is time to join anew since no partition came for long.
@@ -230,7 +215,8 @@ class GroupMember:
     def _rejoin(self) -> None:
         """Join as a new member, with a new client: one that lost its partitions was seen to wait for ever."""
         self._lost = False
-        self._reading.clear()
+        for partition in list(self._reading):
+            self.stop(partition)
         self._given.clear()
         self._commits.close()
         old = self._consumer
@@ -239,43 +225,24 @@ class GroupMember:
         # Aside, since it may wait for a broker; by now its callbacks do nothing.
         threading.Thread(target=old.close, name="closing", daemon=True).start()
 
-    def _note(self, polled: Polled, failure: KafkaError, partition: int, offset: int) -> None:
-        if failure.code() in _OUT_OF_RANGE:
-            polled.out_of_range.add(partition)
-        elif failure.code() in _OTHER_TOPIC:
-            # The topic is gone for now, or is another one by now: recovery finds out which.
-            polled.out_of_range |= self._reading
-        elif failure.code() == KafkaError._PARTITION_EOF:
-            polled.ends[partition] = offset
-        else:
-            trouble = translate(failure, "polling")
-            if not isinstance(trouble, TransientError):
-                raise trouble
-            polled.trouble.append(trouble)
-
     def start(self, partition: int, offset: int) -> None:
         """Read a given partition from `offset` on, whatever was read of it before."""
-        # Not by seek, which fails while librdkafka has just lost the old position.
-        self.stop(partition)
-        self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
+        self._fetcher.start(partition, offset)
         self._commits.open(partition)
         self._reading.add(partition)
-        # librdkafka remembers a pause beyond the assignment it was made in.
-        self.resume([partition])
 
     def stop(self, partition: int) -> None:
         """Read a partition no longer, until the next `start`; it stays this member's."""
-        if partition in self._reading:
-            self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
-            self._reading.discard(partition)
+        self._fetcher.stop(partition)
+        self._reading.discard(partition)
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop fetching; messages fetched already may still come."""
-        self._consumer.pause(self._named(partitions))
+        self._fetcher.pause(partitions)
 
     def resume(self, partitions: Iterable[int]) -> None:
         """Fetch again."""
-        self._consumer.resume(self._named(partitions))
+        self._fetcher.pause(partitions, paused=False)
 
     def announce(self, partition: int, next_offset: int, metadata: str) -> None:
         """Commit an offset with metadata; on return the group's coordinator has both.
@@ -318,6 +285,7 @@ class GroupMember:
 
     def close(self) -> None:
         """Leave the group."""
+        self._fetcher.close()
         self._commits.close()
         self._consumer.close()
         # The observer is left alone: it is no member, and closing it would wait for whoever asks through it.

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from auditlog_consumer.batch import Batch
-from auditlog_consumer.messages import Messages
+from auditlog_consumer.messages import Messages, PassedOver
 from auditlog_consumer.partition import Partition
 from auditlog_consumer.rows import to_rows
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.codec import MessageDecoder, WriterSchemas
 from auditlog_schemas.columnar_events import EventDecoder
-from auditlog_schemas.errors import InvalidEvent
+from auditlog_schemas.errors import DecodeError, InvalidEvent
 from auditlog_schemas.record import Record
 from auditlog_schemas.rules import require_limits, require_not_ahead
 from auditlog_schemas.validate import BatchValidator
 from auditlog_schemas.verdicts import GOOD, VERDICTS, Verdict
 
 
+LETTERS_OF_A_BATCH_MAX: Final = 10_000
+"""A batch that is passed over has a letter for each offset; beyond so many they stand for several each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A message that breaks a rule, and which; `received_millis` is the broker's time since 1970."""
+    """A message that breaks a rule, and which; `received_millis` is the broker's time since 1970.
+
+    `offsets` is more than 1 for messages that could not be told apart: they follow each other from `offset`.
+    """
 
     offset: int
     received_millis: int
     key: bytes | None
     value: bytes | None
     error: InvalidEvent
+    offsets: int = 1
+
+    @property
+    def last_offset(self) -> int:
+        """Return the last offset that it stands for."""
+        return self.offset + self.offsets - 1
+
+    @property
+    def span(self) -> range:
+        """Return the offsets that it stands for."""
+        return range(self.offset, self.offset + self.offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +108,7 @@ class Judge:
             last_offset=batch.last_offset,
             absent=batch.absent,
             rows=to_rows(batch.partition, events, messages.offsets[good], received[good]),
-            rejected=tuple(
-                self._reject(messages, index, VERDICTS[verdict[index]])
-                for index in np.flatnonzero(verdict).tolist()
-            ),
+            rejected=tuple(self._rejections(messages, verdict)),
         )
 
     def read(self, value: bytes | None, received_millis: int) -> Record:
@@ -106,6 +124,14 @@ class Judge:
         require_not_ahead(record["occurred_at"], received_millis * 1000)
         return record
 
+    def _rejections(self, messages: Messages, verdict: npt.NDArray[np.int16]) -> Iterator[Rejection]:
+        passed = {each.last_offset: each for each in messages.passed}
+        for index in np.flatnonzero(verdict).tolist():
+            if passed and (over := passed.get(int(messages.offsets[index]))) is not None:
+                yield from passed_over(over)
+            else:
+                yield self._reject(messages, index, VERDICTS[verdict[index]])
+
     def _reject(self, messages: Messages, index: int, verdict: Verdict) -> Rejection:
         """Return the rejection with the detail, which only reading the message by itself tells."""
         value, received_millis = messages.values[index], int(messages.received_millis[index])
@@ -117,3 +143,16 @@ class Judge:
             if error.rule == verdict.rule:
                 found = error
         return Rejection(int(messages.offsets[index]), received_millis, messages.keys[index], value, found)
+
+
+def passed_over(batch: PassedOver) -> Iterator[Rejection]:
+    """Yield the rejections of a batch that was passed over; the first one holds the bytes of the batch."""
+    size = -(-batch.offsets // LETTERS_OF_A_BATCH_MAX)
+    error = DecodeError(batch.rule, "", batch.detail)
+    value: bytes | None = batch.raw
+    for first in range(batch.first_offset, batch.last_offset + 1, size):
+        count = min(size, batch.last_offset + 1 - first)
+        yield Rejection(first, batch.received_millis, None, value, error, count)
+        if value is not None:
+            detail = f"{batch.detail}; the bytes are in the letter of offset {first}"
+            error, value = DecodeError(batch.rule, "", detail), None

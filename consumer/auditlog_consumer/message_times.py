@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from contextlib import closing, suppress
+from datetime import datetime
+from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-from auditlog_consumer.kafka_errors import translate
+from auditlog_consumer.fetch.between import messages_between
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_schemas.errors import BrokerUnavailable
+from auditlog_schemas.record import time_of
+
+_OFFSETS_MAX: Final = 1 << 62
 
 
 def received_at(
@@ -21,32 +24,14 @@ def received_at(
     group and changes nothing.
 
     Raises:
-        BrokerUnavailable, ConfigError, TerminalError: Kafka refuses the request as a whole.
+        ConfigError, TerminalError: Kafka refuses the request as a whole.
     """
-    consumer = Consumer(
-        {
-            **settings.kafka_config,
-            "bootstrap.servers": settings.kafka,
-            "group.id": f"{settings.group}.times",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 100,
-            "log_level": 2,
-        }
-    )
     found: dict[int, datetime] = {}
-    try:
-        consumer.assign([TopicPartition(settings.topic, *position) for position in offsets.items()])
-        deadline = time.monotonic() + seconds_max
-        while len(found) < len(offsets) and time.monotonic() < deadline:
-            message = consumer.poll(0.1)
-            number = message.partition() if message is not None and message.error() is None else None
-            if message is not None and number is not None and number not in found:
-                _, millis = message.timestamp()
-                found[number] = datetime.fromtimestamp(millis / 1000, UTC)
-                consumer.pause([TopicPartition(settings.topic, number)])
-    except KafkaException as error:
-        raise translate(error.args[0], "reading the oldest messages") from error
-    finally:
-        consumer.close()
+    with suppress(BrokerUnavailable):
+        for number, offset in offsets.items():
+            spans = {number: (offset, _OFFSETS_MAX)}
+            with closing(messages_between(settings, spans, seconds_max)) as reading:
+                for _, messages in reading:
+                    found[number] = time_of(int(messages.received_millis[0]))
+                    break
     return found

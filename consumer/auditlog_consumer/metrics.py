@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from auditlog_consumer.dead_letters import REASONS
 from auditlog_consumer.judge import Rejection
+from auditlog_schemas.errors import InvalidEvent
 from auditlog_storage.ledger import Range
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
@@ -106,7 +107,10 @@ def recorded(range: Range, rejected: Iterable[Rejection]) -> None:
     OFFSETS.labels("accepted", "").inc(range.accepted)
     OFFSETS.labels("duplicate", "").inc(range.duplicates)
     OFFSETS.labels("absent", "").inc(range.absent)
-    for kind, count in CountBy(type(each.error) for each in rejected).items():
+    counts: CountBy[type[InvalidEvent]] = CountBy()
+    for each in rejected:
+        counts[type(each.error)] += each.offsets
+    for kind, count in counts.items():
         reason = next(name for known, name in REASONS if issubclass(kind, known))
         OFFSETS.labels("rejected", reason).inc(count)
 

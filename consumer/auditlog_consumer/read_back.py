@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class ReadBack:
         return cls(rows, 0, frozenset())
 
 
-def read_back(rows: pa.RecordBatch, dropped: AbstractSet[int], stored: pa.Table) -> ReadBack:
+def read_back(rows: pa.RecordBatch, dropped: Container[int], stored: pa.Table) -> ReadBack:
     """Compare a batch with what is stored in its range.
 
     Args:
@@ -58,7 +58,7 @@ def read_back(rows: pa.RecordBatch, dropped: AbstractSet[int], stored: pa.Table)
     known = place < len(wanted)
     known[known] = wanted[place[known]] == found[known]
     others = frozenset(found[~known].tolist())
-    if strangers := others - dropped:
+    if strangers := [offset for offset in others if offset not in dropped]:
         raise _contradiction(min(strangers), "an event")
     same = (wanted_ids[place[known]] == ids[known]).all(axis=1)
     if not same.all():

@@ -11,7 +11,8 @@ import structlog
 
 from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
-from auditlog_consumer.dead_letters import DeadLetterSink
+from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN, DeadLetterSink
+from auditlog_consumer.fetch.batches import BATCH_BYTES_MAX
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.judge import Judge
@@ -21,10 +22,11 @@ from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
-from auditlog_consumer.topics import HEADERS_BYTES_MAX, TopicInfo, Topics
+from auditlog_consumer.topics import TopicInfo, Topics
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import WriterSchemas
 from auditlog_schemas.errors import ConfigError
+from auditlog_schemas.limits import MESSAGE_BYTES_MAX
 from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
@@ -97,11 +99,16 @@ def _ensure(topics: Topics, settings: ConsumerSettings) -> TopicInfo:
             f"topic {events.name} has message.timestamp.type={events.timestamp_type}: producers could set "
             f"any time; {_alter(events, 'message.timestamp.type=LogAppendTime')}"
         )
-    needed = events.message_bytes_max + HEADERS_BYTES_MAX
-    if dead.message_bytes_max < needed:
+    if events.message_bytes_max > BATCH_BYTES_MAX:
         raise ConfigError(
-            f"topic {dead.name} has max.message.bytes={dead.message_bytes_max}: a rejected message of "
-            f"{events.name} may not fit; {_alter(dead, f'max.message.bytes={needed}')}"
+            f"topic {events.name} has max.message.bytes={events.message_bytes_max}: a batch of more than "
+            f"{BATCH_BYTES_MAX:,} bytes is not read, and no event has more than {MESSAGE_BYTES_MAX:,}; "
+            f"{_alter(events, f'max.message.bytes={BATCH_BYTES_MAX}')} or less"
+        )
+    if dead.message_bytes_max < DEAD_MESSAGE_BYTES_MIN:
+        raise ConfigError(
+            f"topic {dead.name} has max.message.bytes={dead.message_bytes_max}: a dead letter may not fit; "
+            f"{_alter(dead, f'max.message.bytes={2 * DEAD_MESSAGE_BYTES_MIN}')}"
         )
     if dead.retention_millis != -1:
         _log.warning(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -90,7 +93,7 @@ class BatchStore:
         batch = divide(verdicts, start.window, within)
         insertion = _Insertion(self, batch, epoch, start, within)
         back = persist(epoch, "storing", insertion.attempt, **verdicts.where)
-        rejected = [each for each in verdicts.rejected if each.offset not in back.others]
+        rejected = list(_without(verdicts.rejected, back.others))
         if rejected:
             letters = partial(self._dead_letters.write, verdicts.partition, rejected)
             with metrics.STEP_SECONDS.labels("dead_letter").time():
@@ -114,7 +117,7 @@ class BatchStore:
             first_offset=verdicts.first_offset,
             last_offset=verdicts.last_offset,
             accepted=back.stored,
-            rejected=len(rejected),
+            rejected=sum(each.offsets for each in rejected),
             duplicates=duplicates,
             absent=verdicts.absent,
             consumer_group=self.settings.group,
@@ -239,3 +242,15 @@ class _Insertion:
                 first_of_them=back.twice[0],
             )
         return back
+
+
+def _without(rejected: Iterable[Rejection], stored: AbstractSet[int]) -> Iterator[Rejection]:
+    """Yield the rejections without the offsets that have a row: an earlier try accepted those."""
+    offsets = sorted(stored)
+    for each in rejected:
+        first = each.offset
+        inside = offsets[bisect_left(offsets, first) : bisect_right(offsets, each.last_offset)]
+        for offset in (*inside, each.last_offset + 1):
+            if offset > first:
+                yield each if not inside else replace(each, offset=first, offsets=offset - first)
+            first = offset + 1

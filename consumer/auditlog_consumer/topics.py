@@ -16,15 +16,13 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
+from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN
 from auditlog_consumer.kafka_errors import made, translate
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError
 
 PARTITIONS: Final = 8
 REQUEST_SECONDS_MAX: Final = 10.0
 BROKERS_DEFAULT: Final = -1
-HEADERS_BYTES_MAX: Final = 64 * 1024
-"""What a dead letter may need beside the message it holds."""
-DEAD_MESSAGE_BYTES_MIN: Final = 2 * 1024 * 1024
 
 _NO_SUCH_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 T = TypeVar("T")
@@ -53,10 +51,8 @@ class Topics:
     ) -> tuple[TopicInfo, TopicInfo]:
         """Make the topics that do not exist, and return what both are; existing ones are left as they are."""
         events = self.find(topic) or self._make(topic, partitions, replicas, {})
-        # A rejected message is lost when its dead letter expires, so it never does; and whatever the first
-        # topic takes must fit into the second one.
-        message_bytes_max = max(events.message_bytes_max + HEADERS_BYTES_MAX, DEAD_MESSAGE_BYTES_MIN)
-        config = {"retention.ms": "-1", "max.message.bytes": str(message_bytes_max)}
+        # A rejected message is lost when its dead letter expires, so it never does.
+        config = {"retention.ms": "-1", "max.message.bytes": str(2 * DEAD_MESSAGE_BYTES_MIN)}
         return events, self.find(dead_topic) or self._make(dead_topic, partitions, replicas, config)
 
     def describe(self, topic: str) -> TopicInfo:

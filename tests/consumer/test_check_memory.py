@@ -22,15 +22,18 @@ def test_letters_beyond_the_bound_are_found_in_their_runs() -> None:
     with LetterOffsets(held_max=50) as letters:
         for _ in range(1_000):
             partition, offset = random.randrange(2), random.randrange(2_000)
-            letters.add(topic_id, partition, offset)
+            letters.add(topic_id, partition, offset, offset)
             wanted[partition].add(offset)
         for _ in range(50):
             partition = random.randrange(2)
             first, last = sorted(random.sample(range(2_000), 2))
             found = letters.between(topic_id, partition, first, last).tolist()
             assert found == sorted(each for each in wanted[partition] if first <= each <= last)
-        letters.add(topic_id, 1, 5_000)
+        letters.add(topic_id, 1, 5_000, 5_000)
         assert letters.between(topic_id, 1, 4_000, 6_000).tolist() == [5_000]
+        letters.add(topic_id, 1, 5_998, 7_000)
+        assert letters.between(topic_id, 1, 4_000, 6_000).tolist() == [5_000, 5_998, 5_999, 6_000]
+        assert letters.between(topic_id, 1, 6_999, 9_000).tolist() == [6_999, 7_000]
         assert letters.between(uuid4(), 0, 0, 9_999).tolist() == []
         assert letters.between(topic_id, 7, 0, 9_999).tolist() == []
 
@@ -56,11 +59,16 @@ class Letter:
 def test_the_source_of_a_letter() -> None:
     topic_id = uuid4()
     headers = {"source_topic_id": str(topic_id).encode(), "source_partition": b"3", "source_offset": b"17"}
-    assert source_of(Letter(**headers)) == (topic_id, 3, 17)
+    assert source_of(Letter(**headers)) == (topic_id, 3, 17, 17)
     assert source_of(Letter(**headers, replayed=b"1")) is None
     furthest = {"source_partition": str((1 << 31) - 1).encode(), "source_offset": str((1 << 63) - 1).encode()}
-    assert source_of(Letter(**headers | furthest)) == (topic_id, (1 << 31) - 1, (1 << 63) - 1)
+    assert source_of(Letter(**headers | furthest)) == (topic_id, (1 << 31) - 1, *2 * [(1 << 63) - 1])
+    assert source_of(Letter(**headers, source_last_offset=b"19")) == (topic_id, 3, 17, 19)
+    assert source_of(Letter(**headers, pieces=b"3", piece=b"2")) == (topic_id, 3, 17, 17)
+    assert source_of(Letter(**headers, pieces=b"3", piece=b"1")) is None
     for name, value in (
+        ("source_last_offset", b"16"),
+        ("source_last_offset", str(17 + (1 << 18)).encode()),
         ("source_topic_id", b"none"),
         ("source_topic_id", b"\xff"),
         ("source_partition", b"-1"),
@@ -103,7 +111,7 @@ def checked(
     span = Span(topic_id, 0, ranges[0][0], ranges[0][0], max(each[1] for each in ranges))
     with LetterOffsets() as letters:
         for offset in lettered:
-            letters.add(topic_id, 0, offset)
+            letters.add(topic_id, 0, offset, offset)
         run = PartitionCheck(report, span, Stored(stored), letters)
         run.check_start()
         for page in pages:

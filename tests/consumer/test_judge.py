@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from auditlog_consumer.batch import Batch
-from auditlog_consumer.dead_letters import headers, letter_key
+from auditlog_consumer.dead_letters import letter_key, letters_of
 from auditlog_consumer.judge import Judge
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
@@ -63,7 +63,8 @@ def test_a_bad_message_is_rejected_between_good_neighbours(judge: Judge, bad: Ba
     assert rejection.error.rule == bad.rule
     assert rejection.offset == 101
     assert verdicts.rows.column("kafka_offset").to_pylist() == [100, 102]
-    letter = dict(headers(PARTITION, rejection, "abc"))
+    [message] = letters_of(PARTITION, rejection, "abc")
+    letter = dict(message.headers or [])
     assert letter["reason"] == bad.reason.encode()
     assert letter["rule"] == bad.rule.encode()
     assert letter["source_key"] == b"acc_1"

@@ -37,7 +37,7 @@ def diagnose_kafka(settings: ConsumerSettings) -> Iterator[Diagnosis]:
     except ConfigError as error:
         yield Diagnosis("dead letters", "wrong", str(error), "start a consumer: `auditlog consume`")
         return
-    yield _dead_letters(settings, events, dead)
+    yield _dead_letters(settings, dead)
 
 
 def _events(settings: ConsumerSettings, topic: TopicInfo) -> Diagnosis:
@@ -60,9 +60,9 @@ def _events(settings: ConsumerSettings, topic: TopicInfo) -> Diagnosis:
     return Diagnosis("topic", "ok", found)
 
 
-def _dead_letters(settings: ConsumerSettings, events: TopicInfo, dead: TopicInfo) -> Diagnosis:
+def _dead_letters(settings: ConsumerSettings, dead: TopicInfo) -> Diagnosis:
+    from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN
     from auditlog_consumer.topic_health import topic_health
-    from auditlog_consumer.topics import HEADERS_BYTES_MAX
 
     name, found = "dead letters", f"{dead.name}, {dead.partitions} partitions"
     health = topic_health(settings.kafka, settings.kafka_config, dead.name)
@@ -74,9 +74,8 @@ def _dead_letters(settings: ConsumerSettings, events: TopicInfo, dead: TopicInfo
     if not health.may_write:
         hint = f"allow WRITE on {dead.name}: a consumer waits at the first message that breaks a rule"
         return Diagnosis(name, "wrong", f"{found}; this user may not write it", hint)
-    needed = events.message_bytes_max + HEADERS_BYTES_MAX
-    if dead.message_bytes_max < needed:
-        hint = f"set max.message.bytes={needed} on {dead.name}: a rejected message may not fit"
+    if dead.message_bytes_max < DEAD_MESSAGE_BYTES_MIN:
+        hint = f"set max.message.bytes={DEAD_MESSAGE_BYTES_MIN} on {dead.name}: a dead letter may not fit"
         return Diagnosis(name, "wrong", f"{found}, messages up to {dead.message_bytes_max:,} bytes", hint)
     if dead.retention_millis != -1:
         hint = f"set retention.ms=-1 on {dead.name}: what was rejected is lost when its letter expires"

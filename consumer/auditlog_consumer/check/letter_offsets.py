@@ -30,6 +30,7 @@ class LetterOffsets:
         self._held = 0
         self._new: dict[tuple[UUID, int], array[int]] = {}
         self._runs: dict[tuple[UUID, int], list[Path]] = {}
+        self._stretches: dict[tuple[UUID, int], set[tuple[int, int]]] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="auditlog-check-")
 
     def __enter__(self) -> Self:
@@ -43,9 +44,13 @@ class LetterOffsets:
     ) -> None:
         self._directory.cleanup()
 
-    def add(self, topic_id: UUID, partition: int, offset: int) -> None:
-        """Add one offset; adding it again changes nothing."""
-        self._new.setdefault((topic_id, partition), array("q")).append(offset)
+    def add(self, topic_id: UUID, partition: int, first: int, last: int) -> None:
+        """Add the offsets from `first` to `last`; adding some again changes nothing."""
+        if last > first:
+            # In memory: only a batch of very many messages that was passed over has letters of this kind.
+            self._stretches.setdefault((topic_id, partition), set()).add((first, last))
+            return
+        self._new.setdefault((topic_id, partition), array("q")).append(first)
         self._held += 1
         if self._held >= self._held_max:
             self._write_runs()
@@ -58,6 +63,9 @@ class LetterOffsets:
             _cut(np.memmap(path, np.int64, mode="r"), first, last)
             for path in self._runs.get((topic_id, partition), ())
         ]
+        for start, end in self._stretches.get((topic_id, partition), ()):
+            if start <= last and end >= first:
+                parts.append(np.arange(max(start, first), min(end, last) + 1))
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
     def _write_runs(self) -> None:

@@ -9,13 +9,16 @@ from uuid import UUID
 
 from auditlog_consumer.check.letter_offsets import LetterOffsets
 from auditlog_consumer.check.topic_reader import read_between
-from auditlog_consumer.dead_letter_log import REPLAYED_HEADER
+from auditlog_consumer.dead_letter_log import REPLAYED_HEADER, is_whole
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.topics import Topics
 from auditlog_schemas.errors import ConfigError
+from auditlog_schemas.limits import MESSAGE_BYTES_MAX
 
 PARTITION_MAX: Final = (1 << 31) - 1
 OFFSET_MAX: Final = (1 << 63) - 1
+STRETCH_MAX: Final = 1 << 18
+"""A letter stands for fewer offsets: a batch has no more than 2^31, and up to 10,000 letters."""
 
 
 def read_letters(
@@ -35,24 +38,26 @@ def read_letters(
         place = source_of(message)
         if place is not None:
             offsets.add(*place)
-            if body := message.value():
+            if (body := message.value()) and len(body) <= MESSAGE_BYTES_MAX:
                 on_body(body)
 
 
-def source_of(message: Any) -> tuple[UUID, int, int] | None:
-    """Return the topic id, partition and offset that a letter was rejected from, by its headers.
+def source_of(message: Any) -> tuple[UUID, int, int, int] | None:
+    """Return topic id, partition, first and last offset of what a letter stands for, by its headers.
 
-    None for a note of a replay, and for what somebody else wrote to the topic.
+    None for a note of a replay, for what somebody else wrote to the topic, and for a piece of a letter but
+    its last one: pieces are written in their order, so then all are there.
     """
     headers = {name: value or b"" for name, value in message.headers() or ()}
-    if REPLAYED_HEADER in headers:
+    if REPLAYED_HEADER in headers or not is_whole(headers):
         return None
     number = _number(headers.get("source_partition", b""), PARTITION_MAX)
     offset = _number(headers.get("source_offset", b""), OFFSET_MAX)
-    if number is None or offset is None:
+    last = _number(headers["source_last_offset"], OFFSET_MAX) if "source_last_offset" in headers else offset
+    if number is None or offset is None or last is None or not 0 <= last - offset < STRETCH_MAX:
         return None
     with suppress(ValueError):
-        return UUID(headers.get("source_topic_id", b"").decode("ascii", "replace")), number, offset
+        return UUID(headers.get("source_topic_id", b"").decode("ascii", "replace")), number, offset, last
     return None
 
 

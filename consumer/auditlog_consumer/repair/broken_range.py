@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from auditlog_consumer.batch import Batch
 from auditlog_consumer.check.recorded import Recorded
-from auditlog_consumer.check.topic_reader import read_between
+from auditlog_consumer.fetch.between import messages_between
 from auditlog_consumer.judge import Judge, Rejection, Verdicts
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
@@ -20,9 +20,6 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import InvalidEvent
 
 Longs: TypeAlias = npt.NDArray[np.int64]
-
-MESSAGES_PER_PAGE: Final = 500
-"""Messages that are held at once, each of up to 256 KiB."""
 
 REJECTED_BEFORE: Final = InvalidEvent(
     "rejected_before",
@@ -93,30 +90,33 @@ class RangeReader:
 
     def verdicts(self, partition: Partition, first: int, last: int) -> Iterator[Verdicts]:
         """Yield the verdicts of the messages from `first` to `last` that Kafka still has."""
-        for messages in self._pages(partition, max(first, self.low), last):
-            held = Messages.of(messages)
-            first_held, last_held = int(held.offsets[0]), int(held.offsets[-1])
-            yield self._judge.judge(Batch(partition, first_held, last_held, held))
+        for held in self._pages(partition, max(first, self.low), last):
+            yield self._judge.judge(_batch(partition, held))
 
     def letters(
         self, partition: Partition, first: int, last: int, wanted: frozenset[int]
     ) -> Iterator[list[Rejection]]:
         """Yield the rejections of some messages, a page at a time, whatever today's rules say of them."""
-        for messages in self._pages(partition, max(first, self.low), last):
-            held = Messages.of([message for message in messages if message.offset() in wanted])
-            if not len(held):
-                continue
-            batch = Batch(partition, int(held.offsets[0]), int(held.offsets[-1]), held)
-            rejected = {each.offset: each for each in self._judge.judge(batch).rejected}
+        for held in self._pages(partition, max(first, self.low), last):
+            rejected = self._judge.judge(_batch(partition, held)).rejected
+            known = {offset for each in rejected for offset in each.span}
             columns = (held.offsets.tolist(), held.received_millis.tolist(), held.keys, held.values)
             yield [
-                rejected.get(offset) or Rejection(offset, millis, key, value, REJECTED_BEFORE)
-                for offset, millis, key, value in zip(*columns, strict=True)
+                *(each for each in rejected if not wanted.isdisjoint(each.span)),
+                *(
+                    Rejection(offset, millis, key, value, REJECTED_BEFORE)
+                    for offset, millis, key, value in zip(*columns, strict=True)
+                    if offset in wanted and offset not in known
+                ),
             ]
 
-    def _pages(self, partition: Partition, first: int, last: int) -> Iterator[list[Any]]:
+    def _pages(self, partition: Partition, first: int, last: int) -> Iterator[Messages]:
         spans = {partition.number: (first, last + 1)}
-        return read_between(self._settings, partition.topic, spans, MESSAGES_PER_PAGE)
+        return (messages for _, messages in messages_between(self._settings, spans))
+
+
+def _batch(partition: Partition, held: Messages) -> Batch:
+    return Batch(partition, int(held.first_offsets[0]), int(held.offsets[-1]), held)
 
 
 def mend(evidence: Evidence, reader: RangeReader, known: KnownIds, window_offsets: int) -> Mending:
@@ -146,13 +146,14 @@ def _candidates(evidence: Evidence, reader: RangeReader) -> _Candidates:
     recorded = evidence.recorded
     for verdicts in reader.verdicts(evidence.partition, recorded.first, recorded.last):
         rows = verdicts.rows
-        found.seen += rows.num_rows + len(verdicts.rejected)
+        found.seen += rows.num_rows + sum(each.offsets for each in verdicts.rejected)
         columns = (rows.column(name).to_pylist() for name in ("kafka_offset", "account_id", "event_id"))
         for offset, account_id, event_id in zip(*columns, strict=True):
             if offset not in stored:
                 kept = found.lettered if offset in lettered else found.accepted
                 kept[offset] = (account_id, bytes(event_id))
-        found.rejected |= {each.offset for each in verdicts.rejected} - stored - lettered
+        for each in verdicts.rejected:
+            found.rejected |= set(each.span) - stored - lettered
     return found
 
 

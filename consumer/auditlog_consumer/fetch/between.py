@@ -1,0 +1,78 @@
+"""Reading messages between given offsets, without joining a group and without leaving a trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Final
+
+import numpy as np
+
+from auditlog_consumer.fetch.fetcher import Fetcher
+from auditlog_consumer.messages import Messages
+from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.topics import Topics
+from auditlog_schemas.errors import BrokerUnavailable
+
+SILENCE_SECONDS_MAX: Final = 30.0
+_MESSAGES_AT_ONCE: Final = 10_000
+_WAIT_SECONDS: Final = 0.1
+
+
+def messages_between(
+    settings: ConsumerSettings,
+    spans: Mapping[int, tuple[int, int]],
+    silence_seconds_max: float = SILENCE_SECONDS_MAX,
+) -> Iterator[tuple[int, Messages]]:
+    """Yield (partition, messages) of the settings' topic, each partition in the order of its offsets.
+
+    Memory is bounded as in `Fetcher`. Offsets that hold no message, of aborted transactions for example, or
+    no message any more are passed over.
+
+    Args:
+        settings: how to reach Kafka, and the topic.
+        spans: by partition the first offset and the one after the last.
+        silence_seconds_max: for so long Kafka may send nothing.
+
+    Raises:
+        BrokerUnavailable: Kafka did not answer, or sent nothing for so long.
+        ConfigError, TerminalError: Kafka refuses, or what it sends cannot be read.
+    """
+    left = {number: end for number, (first, end) in spans.items() if end > first}
+    fetcher = Fetcher(settings.kafka, settings.kafka_config, settings.topic, f"{settings.group}.reading")
+    with closing(fetcher):
+        for number in sorted(left):
+            fetcher.start(number, spans[number][0])
+        heard_seconds = time.monotonic()
+        while left:
+            fetcher.wait(_WAIT_SECONDS)
+            taken = fetcher.take(_MESSAGES_AT_ONCE)
+            if error := next(iter(taken.failures.values()), None):
+                raise error
+            for number in taken.out_of_range & left.keys():
+                # Retention has passed the first offset meanwhile: what is gone is gone.
+                low, _ = Topics(settings.kafka, settings.kafka_config).ends(settings.topic, number)
+                fetcher.start(number, low)
+            for number, parts in taken.messages.items():
+                heard_seconds = time.monotonic()
+                messages = _before(Messages.joined(parts), left[number])
+                if len(messages):
+                    yield number, messages
+                if int(parts[-1].offsets[-1]) + 1 >= left[number]:
+                    taken.ends[number] = left[number]
+            # Where a log ends nothing more comes, whatever was asked for.
+            for number in taken.ends.keys() & left.keys():
+                heard_seconds = time.monotonic()
+                fetcher.stop(number)
+                del left[number]
+            if time.monotonic() - heard_seconds > silence_seconds_max:
+                reason = f": {taken.trouble[-1]}" if taken.trouble else ""
+                raise BrokerUnavailable(
+                    f"Kafka sent nothing of {settings.topic} for {silence_seconds_max:.0f} s{reason}"
+                )
+
+
+def _before(messages: Messages, end: int) -> Messages:
+    inside = messages.divided_after(end - 1)
+    return inside.between(0, int(np.searchsorted(inside.offsets, end)))

@@ -1,0 +1,169 @@
+"""Kafka's binary protocol, as far as fetching needs it: requests to bytes, bytes to answers. Does no I/O.
+
+Source: https://kafka.apache.org/protocol. The versions are ones that brokers from Kafka 2.3 to 4 know, from
+before the protocol's flexible encoding.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+FETCH: Final = (1, 11)
+METADATA: Final = (3, 4)
+SASL_HANDSHAKE: Final = (17, 1)
+SASL_AUTHENTICATE: Final = (36, 0)
+
+READ_COMMITTED: Final = 1
+
+NONE: Final = 0
+OFFSET_OUT_OF_RANGE: Final = 1
+UNKNOWN_TOPIC_OR_PARTITION: Final = 3
+TOPIC_AUTHORIZATION_FAILED: Final = 29
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Who leads the partitions of a topic.
+
+    Attributes:
+        error: Kafka's error code of the topic.
+        leaders: host and port of each partition's leader; partitions that have none now are left out.
+        count: how many partitions there are.
+    """
+
+    error: int
+    leaders: Mapping[int, Address]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one answer says of one partition.
+
+    Attributes:
+        error: Kafka's error code.
+        stable_end: the offset up to which transactions are decided; nothing beyond it is sent.
+        aborted: (producer id, first offset) of the aborted transactions among the records.
+        records: record batches, the last of which may be cut off.
+    """
+
+    partition: int
+    error: int
+    stable_end: int
+    aborted: tuple[tuple[int, int], ...]
+    records: memoryview
+
+
+class Reader:
+    """Reads an answer from beginning to end; raises struct.error or IndexError where it is cut off."""
+
+    def __init__(self, body: bytes | bytearray) -> None:
+        self._body = memoryview(body)
+        self._at = 0
+
+    def numbers(self, form: str) -> tuple[int, ...]:
+        """Return big-endian numbers of a `struct` form."""
+        found = struct.unpack_from(f">{form}", self._body, self._at)
+        self._at += struct.calcsize(f">{form}")
+        return found
+
+    def number(self, form: str) -> int:
+        """Return one big-endian number."""
+        return self.numbers(form)[0]
+
+    def text(self) -> str:
+        """Return a string; "" for null."""
+        return bytes(self._take(self.number("h"))).decode("utf-8", "replace")
+
+    def data(self) -> memoryview:
+        """Return bytes without copying them; none for null."""
+        return self._take(self.number("i"))
+
+    def items(self) -> Iterator[int]:
+        """Yield once for each item of the array that begins here."""
+        yield from range(self.number("i"))
+
+    def _take(self, size: int) -> memoryview:
+        size = max(size, 0)
+        if self._at + size > len(self._body):
+            raise IndexError("the answer ends early")
+        self._at += size
+        return self._body[self._at - size : self._at]
+
+
+def metadata_request(topic: str) -> bytes:
+    """Ask who leads a topic's partitions; never makes the topic."""
+    return struct.pack(">i", 1) + _text(topic) + b"\0"
+
+
+def read_metadata(body: bytes | bytearray) -> Metadata:
+    """Return what an answer to `metadata_request` says."""
+    reader = Reader(body)
+    reader.number("i")
+    brokers: dict[int, Address] = {}
+    for _ in reader.items():
+        node = reader.number("i")
+        brokers[node] = (reader.text(), reader.number("i"))
+        reader.text()
+    reader.text()
+    reader.number("i")
+    error, count, leaders = UNKNOWN_TOPIC_OR_PARTITION, 0, {}
+    for _ in reader.items():
+        error = reader.number("h")
+        reader.text()
+        reader.number("b")
+        for _ in reader.items():
+            count += 1
+            _, partition, leader = reader.numbers("hii")
+            for _ in range(2):
+                for _ in reader.items():
+                    reader.number("i")
+            if leader in brokers:
+                leaders[partition] = brokers[leader]
+    return Metadata(error, leaders, count)
+
+
+def fetch_request(
+    topic: str,
+    positions: Sequence[tuple[int, int]],
+    *,
+    wait_millis: int,
+    bytes_max: int,
+    partition_bytes_max: int,
+) -> bytes:
+    """Ask for record batches from (partition, offset) on; the first ones of the list come first.
+
+    A broker sends at least one whole batch, however large it is, and otherwise keeps to the bounds.
+    """
+    head = struct.pack(">iiiibii", -1, wait_millis, 1, bytes_max, READ_COMMITTED, 0, -1)
+    asked = b"".join(
+        struct.pack(">iiqqi", partition, -1, offset, -1, partition_bytes_max)
+        for partition, offset in positions
+    )
+    topics = struct.pack(">i", 1) + _text(topic) + struct.pack(">i", len(positions)) + asked
+    return head + topics + struct.pack(">i", 0) + _text("")
+
+
+def read_fetched(body: bytes | bytearray) -> tuple[int, list[Fetched]]:
+    """Return the error code of a whole answer to `fetch_request`, and what it says of each partition."""
+    reader = Reader(body)
+    _, error, _ = reader.numbers("ihi")
+    found = []
+    for _ in reader.items():
+        reader.text()
+        for _ in reader.items():
+            partition, failure, _, stable_end, _ = reader.numbers("ihqqq")
+            aborted = tuple((first[0], first[1]) for first in (reader.numbers("qq") for _ in reader.items()))
+            reader.number("i")
+            found.append(Fetched(partition, failure, stable_end, aborted, reader.data()))
+    return error, found
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack(">h", len(raw)) + raw
