@@ -132,7 +132,7 @@ def steps(messages: list[bytes]) -> dict[str, float]:
         lap("lengths")
         chunk = Chunk.of(messages, lengths, np.zeros(len(messages), np.int16))
         lap("join")
-        (group,) = decoder.groups(chunk)
+        (group,) = decoder.groups(chunk, {})
         lap("framing and schema")
         build = group.decoder.read(chunk, group.rows, group.header_bytes)
         lap("walk")

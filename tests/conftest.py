@@ -11,6 +11,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from kit.registry_front import RegistryFront
+from kit.registry_server import RegistryServer
 from kit.servers import own_clickhouse, own_kafka
 
 pytest_plugins = ["kit.workers"]
@@ -60,3 +62,19 @@ def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`127.0.0.1:port` of a Kafka broker of this worker's; topics are the test's own to create."""
     with own_kafka(tmp_path_factory.mktemp("kafka")) as (_, bootstrap):
         yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A schema registry of this worker's; subjects are the test's own to create."""
+    server = RegistryServer(tmp_path_factory.mktemp("registry"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def registry_front(registry_server: RegistryServer) -> Iterator[RegistryFront]:
+    """A front of this test's own before the schema registry."""
+    front = RegistryFront(registry_server.url)
+    yield front
+    front.stop()

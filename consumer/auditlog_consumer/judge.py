@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,13 +16,14 @@ from auditlog_consumer.partition import Partition
 from auditlog_consumer.rows import to_rows
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.codec import MessageDecoder, WriterSchemas
+from auditlog_schemas.columnar import Decoded
 from auditlog_schemas.columnar_events import EventDecoder
 from auditlog_schemas.errors import DecodeError, InvalidEvent
 from auditlog_schemas.record import Record
 from auditlog_schemas.rules import require_limits, require_not_ahead
+from auditlog_schemas.schema_ids import Answer, Answers
 from auditlog_schemas.validate import BatchValidator
 from auditlog_schemas.verdicts import GOOD, VERDICTS, Verdict
-
 
 LETTERS_OF_A_BATCH_MAX: Final = 10_000
 """A batch that is passed over has a letter for each offset; beyond so many they stand for several each."""
@@ -78,11 +79,33 @@ class Verdicts:
         return {**at, "first_offset": self.first_offset, "last_offset": self.last_offset}
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What can be judged of a batch while nobody waits for the registry.
+
+    Attributes:
+        verdicts: of the messages before the first one whose schema id has no answer; None when it is the
+            first of all.
+        rest: a batch of the messages from that one on; None when all are judged.
+        unanswered: schema ids whose answers the rest needs next, as in `DecodedPart`.
+    """
+
+    verdicts: Verdicts | None
+    rest: Batch | None = None
+    unanswered: tuple[int, ...] = ()
+
+
 class Judge:
-    """Decodes messages and checks them against the limits and the catalog. Does no I/O of its own."""
+    """Decodes messages and checks them against the limits and the catalog.
+
+    Attributes:
+        catalog: of the actions.
+        schemas: of the writers.
+    """
 
     def __init__(self, schemas: WriterSchemas, catalog: Catalog) -> None:
         self.catalog = catalog
+        self.schemas = schemas
         self._batches = EventDecoder(schemas)
         self._validator = BatchValidator(catalog)
         self._messages = MessageDecoder(schemas)
@@ -90,12 +113,35 @@ class Judge:
     def judge(self, batch: Batch) -> Verdicts:
         """Return the verdicts of a batch; only a message's own content rejects it.
 
+        For a caller that has nothing else to do: the registry is asked for one schema id after the other.
+
         Raises:
             RegistryUnavailable: a schema id has to be looked up and the registry is away.
         """
+        answers: dict[int, Answer] = {}
+        return self._verdicts(batch, self._batches.decode(batch.messages.values, answers), answers)
+
+    def judge_part(self, batch: Batch, answers: Answers) -> Judged:
+        """Judge as much of a batch as can be judged now. Asks nobody.
+
+        Args:
+            batch: whose messages before the first unanswered one are judged.
+            answers: what its schema ids stand for, where that was asked for it. They come before what is
+                known otherwise, so the rest of a batch cannot wait for the same id again.
+        """
+        used = dict(answers)
+        part = self._batches.decode_part(batch.messages.values, used)
+        if not part.unanswered:
+            return Judged(self._verdicts(batch, part.decoded, used))
+        count = len(part.decoded.verdict)
+        if not count:
+            return Judged(None, batch, part.unanswered)
+        judged, rest = batch.cut(count)
+        return Judged(self._verdicts(judged, part.decoded, used), rest, part.unanswered)
+
+    def _verdicts(self, batch: Batch, decoded: Decoded, answers: Answers) -> Verdicts:
         messages = batch.messages
         received = messages.received_millis
-        decoded = self._batches.decode(messages.values)
         good, events = decoded.good, decoded.batch
         broken = self._validator.validate(events, received[good] * 1000)
         if broken.any():
@@ -108,37 +154,46 @@ class Judge:
             last_offset=batch.last_offset,
             absent=batch.absent,
             rows=to_rows(batch.partition, events, messages.offsets[good], received[good]),
-            rejected=tuple(self._rejections(messages, verdict)),
+            rejected=tuple(self._rejections(messages, verdict, answers)),
         )
 
-    def read(self, value: bytes | None, received_millis: int) -> Record:
+    def read(
+        self, value: bytes | None, received_millis: int, answer: Callable[[int], Answer] | None = None
+    ) -> Record:
         """Return one message's valid record.
+
+        Args:
+            value: of the message.
+            received_millis: the broker's time since 1970.
+            answer: as in `WriterSchemas.split`.
 
         Raises:
             InvalidEvent: the first rule that the message breaks: decoding, limits, catalog, clock.
             RegistryUnavailable: as in `judge`.
         """
-        record = self._messages.decode(value)
+        record = self._messages.decode(value, answer)
         require_limits(record)
         self.catalog.check(record)
         require_not_ahead(record["occurred_at"], received_millis * 1000)
         return record
 
-    def _rejections(self, messages: Messages, verdict: npt.NDArray[np.int16]) -> Iterator[Rejection]:
+    def _rejections(
+        self, messages: Messages, verdict: npt.NDArray[np.int16], answers: Answers
+    ) -> Iterator[Rejection]:
         passed = {each.last_offset: each for each in messages.passed}
         for index in np.flatnonzero(verdict).tolist():
             if passed and (over := passed.get(int(messages.offsets[index]))) is not None:
                 yield from passed_over(over)
             else:
-                yield self._reject(messages, index, VERDICTS[verdict[index]])
+                yield self._reject(messages, index, VERDICTS[verdict[index]], answers)
 
-    def _reject(self, messages: Messages, index: int, verdict: Verdict) -> Rejection:
+    def _reject(self, messages: Messages, index: int, verdict: Verdict, answers: Answers) -> Rejection:
         """Return the rejection with the detail, which only reading the message by itself tells."""
         value, received_millis = messages.values[index], int(messages.received_millis[index])
         detail = "rejected in its batch; reading it by itself comes to another verdict, please report this"
         found = InvalidEvent(verdict.rule, verdict.field, detail)
         try:
-            self.read(value, received_millis)
+            self.read(value, received_millis, answers.__getitem__)
         except InvalidEvent as error:
             if error.rule == verdict.rule:
                 found = error

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from io import BytesIO
-from typing import Final, Protocol
+from typing import Final
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from auditlog_schemas.errors import DecodeError, FieldLimitExceeded, SchemaIncompatible, UnknownSchema
+from auditlog_schemas.errors import DecodeError, FieldLimitExceeded, UnknownSchema
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
 from auditlog_schemas.plan import Node
 from auditlog_schemas.record import Record
 from auditlog_schemas.resolution import Schema, resolve
+from auditlog_schemas.schema_ids import PLANS_MAX, Answer, SchemaIds, SchemaLookup, Unusable
 from auditlog_schemas.strict import StrictDecoder
 
 SINGLE_OBJECT_MARK: Final = b"\xc3\x01"
@@ -42,17 +43,6 @@ def schema_fingerprint(schema: Schema) -> bytes:
 
 EVENT_FINGERPRINT: Final = schema_fingerprint(EVENT_SCHEMA)
 _SINGLE_OBJECT_HEADER: Final = SINGLE_OBJECT_MARK + EVENT_FINGERPRINT
-
-
-class SchemaLookup(Protocol):
-    """Finds a writer's schema by its id; `auditlog_schemas.registry` has the real one."""
-
-    def schema_by_id(self, schema_id: int) -> Schema | None:
-        """Return the schema, or None when the registry knows no such id.
-
-        Raises:
-            RegistryUnavailable: the registry did not answer.
-        """
 
 
 def encode(record: Record, schema_id: int | None = None) -> bytes:
@@ -85,7 +75,10 @@ class WriterSchemas:
     """The writers' schemas that messages may have been written with, each resolved to the event's schema.
 
     Known from the start are the built-in schema and `extra` ones (older or newer versions of it); schemas
-    named by id are asked of the `lookup` once and remembered.
+    named by id are asked of the `lookup`.
+
+    Attributes:
+        by_id: what ids stand for.
     """
 
     def __init__(self, extra: Iterable[Schema] = (), lookup: SchemaLookup | None = None) -> None:
@@ -94,13 +87,16 @@ class WriterSchemas:
         Raises:
             SchemaIncompatible: an extra schema cannot be read as the event's schema.
         """
-        self._lookup = lookup
+        self.by_id = SchemaIds(lookup, EVENT_SCHEMA)
         known = [EVENT_SCHEMA, *extra]
         self._by_fingerprint = {schema_fingerprint(s): resolve(s, EVENT_SCHEMA) for s in known}
-        self._by_id: dict[int, Node | UnknownSchema] = {}
 
-    def split(self, message: bytes) -> tuple[Node, int]:
+    def split(self, message: bytes, answer: Callable[[int], Answer] | None = None) -> tuple[Node, int]:
         """Return the plan of the message's writer schema and the offset at which its Avro body starts.
+
+        Args:
+            message: at least its header.
+            answer: what schema ids stand for; the registry is asked when it is not given.
 
         Raises:
             DecodeError: rules ``empty_message``, ``unknown_framing``, ``truncated``.
@@ -110,7 +106,7 @@ class WriterSchemas:
         if message.startswith(SINGLE_OBJECT_MARK):
             return self._by_header_fingerprint(message), SINGLE_OBJECT_HEADER_BYTES
         if message.startswith(CONFLUENT_MARK):
-            return self._by_header_id(message), CONFLUENT_HEADER_BYTES
+            return self._by_header_id(message, answer or self.by_id.ask), CONFLUENT_HEADER_BYTES
         if not message:
             raise DecodeError("empty_message", "", "the message has no bytes")
         raise DecodeError(
@@ -130,30 +126,15 @@ class WriterSchemas:
             )
         return plan
 
-    def _by_header_id(self, message: bytes) -> Node:
+    def _by_header_id(self, message: bytes, answer: Callable[[int], Answer]) -> Node:
         header = message[1:CONFLUENT_HEADER_BYTES]
         if len(header) < 4:
             raise DecodeError("truncated", "", f"ends inside the header, at byte {len(message)}")
         schema_id = int.from_bytes(header, "big")
-        if schema_id not in self._by_id:
-            self._by_id[schema_id] = self._resolve_id(schema_id)
-        found = self._by_id[schema_id]
-        if isinstance(found, UnknownSchema):
-            raise UnknownSchema(found.rule, found.field, found.detail)
+        found = answer(schema_id)
+        if isinstance(found, Unusable):
+            raise UnknownSchema(found.rule, "", f"schema id {schema_id}: {found.why}")
         return found
-
-    def _resolve_id(self, schema_id: int) -> Node | UnknownSchema:
-        """Ask the registry; an id never changes its meaning, so an unusable schema stays unusable."""
-        if self._lookup is None:
-            found = f"schema id {schema_id}, but no schema registry is configured"
-            raise UnknownSchema("unknown_schema_id", "", found)
-        schema = self._lookup.schema_by_id(schema_id)
-        if schema is None:
-            raise UnknownSchema("unknown_schema_id", "", f"the registry knows no schema with id {schema_id}")
-        try:
-            return resolve(schema, EVENT_SCHEMA)
-        except SchemaIncompatible as error:
-            return UnknownSchema("schema_incompatible", "", f"schema id {schema_id}: {error}")
 
 
 class MessageDecoder:
@@ -163,8 +144,12 @@ class MessageDecoder:
         self._schemas = schemas
         self._decoders: dict[int, tuple[Node, StrictDecoder]] = {}
 
-    def decode(self, message: bytes | None) -> Record:
+    def decode(self, message: bytes | None, answer: Callable[[int], Answer] | None = None) -> Record:
         """Return the record in a message; None is a tombstone.
+
+        Args:
+            message: the value as Kafka gives it.
+            answer: as in `WriterSchemas.split`.
 
         Raises:
             InvalidEvent: the bytes are not one event (`WriterSchemas.split`, `StrictDecoder.decode`), rule
@@ -174,12 +159,14 @@ class MessageDecoder:
         if message is None:
             raise DecodeError("tombstone", "", "the message has a null value; audit events are never deleted")
         require_message_size(message)
-        plan, start = self._schemas.split(message)
+        plan, start = self._schemas.split(message, answer)
         record: Record = self._decoder(plan).decode(message, start)
         return record
 
     def _decoder(self, plan: Node) -> StrictDecoder:
         # Keyed by identity: hashing a plan would walk the whole tree for every message.
         if id(plan) not in self._decoders:
+            if len(self._decoders) >= PLANS_MAX:
+                self._decoders.clear()
             self._decoders[id(plan)] = (plan, StrictDecoder(plan))
         return self._decoders[id(plan)][1]

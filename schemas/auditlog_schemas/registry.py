@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import OrderedDict
 from typing import Final
 
 from confluent_kafka.schema_registry import Schema as RegistrySchema
@@ -14,51 +13,51 @@ from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistry
 from auditlog_schemas.errors import ConfigError, RegistryUnavailable
 from auditlog_schemas.resolution import Schema
 
-UNKNOWN_ID_SECONDS: Final = 30.0
-"""How long an id that the registry does not know is taken as unknown without asking again."""
-UNKNOWN_IDS_MAX: Final = 100_000
-"""How many of them are remembered, in 16 MB; the oldest give way. A batch of the usual size has no more."""
 MEMORY_SECONDS: Final = 1.0
 """How long the registry is taken to remember what it knew. None restarts as quickly as this."""
+SCHEMA_ID_MAX: Final = (1 << 31) - 1
+"""Registries number schemas by Java's int: about more they were never meant to be asked."""
 
 
 class SchemaRegistry:
-    """Asks one registry, from any number of threads.
+    """Asks one registry, from any number of threads. Keeps no answers: `SchemaIds` does.
 
-    Answers are kept, since a schema id never changes its meaning: a known id costs one request ever, an
-    unknown one at most one in `UNKNOWN_ID_SECONDS`, and a flood of unknown ones a request for each and one
-    more every `MEMORY_SECONDS`. No id is called unknown without asking.
+    No id is called unknown without asking, nor while the registry does not show that it remembers what it
+    knew: for a flood of unknown ids that is one more request every `MEMORY_SECONDS`.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            url: of Confluent's API.
+            timeout_seconds: how long to wait for a connection, and for each next piece of an answer.
+        """
         self._url = url
         self._client = SchemaRegistryClient({"url": url, "timeout": timeout_seconds, "max.retries": 0})
-        # In the order in which they end, which is the order of asking.
-        self._unknown_until: OrderedDict[int, float] = OrderedDict()
-        self._unknown_lock = threading.Lock()
         self._known_id: int | None = None
         self._remembers_until = 0.0
+        self._doubted_at = float("-inf")
         self._memory_lock = threading.Lock()
 
     def schema_by_id(self, schema_id: int) -> Schema | None:
         """Return the schema with this id, or None when the registry has none.
 
         Raises:
-            RegistryUnavailable: the registry did not answer, or answered with a server error.
+            RegistryUnavailable: the registry did not answer, or not as a registry does.
         """
-        if self._unknown_until.get(schema_id, 0.0) > time.monotonic():
+        if schema_id > SCHEMA_ID_MAX:
             return None
+        asked = time.monotonic()
         try:
             schema = self._fetch(schema_id)
             if schema is None:
-                self._require_memory()
+                self._require_memory(asked)
         except RegistryUnavailable:
             # It may be restarting, and then answers "unknown" too early.
             self._remembers_until = 0.0
             raise
-        if schema is None:
-            self._remember_unknown(schema_id)
-        else:
+        if schema is not None:
             self._known_id = schema_id
         return schema
 
@@ -85,45 +84,57 @@ class SchemaRegistry:
         self._client.close()
 
     def _fetch(self, schema_id: int) -> Schema | None:
+        # The client keeps every schema for ever, and what it kept says nothing about the registry's memory.
+        self._client.clear_caches()  # type: ignore[no-untyped-call]
         try:
             found = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
-            if error.http_status_code == 404:
+            if error.http_status_code == 404 and _is_of_a_registry(error):
                 return None
             raise self._unavailable(error) from error
         except Exception as error:
             raise self._unavailable(error) from error
+        text = found.schema_str
+        if not isinstance(text, str):
+            raise RegistryUnavailable(
+                f"schema registry {self._url}: its answer has no schema; is the URL right?"
+            )
         try:
-            return json.loads(found.schema_str or "null")
+            schema = json.loads(text)
         except (ValueError, RecursionError):
-            # Not Avro (a registry holds Protobuf schemas too): the name of no type, so nothing resolves it.
-            return found.schema_str
+            schema = None
+        # Not Avro (a registry holds Protobuf schemas too): the name of no type, so nothing resolves it.
+        return text if schema is None else schema
 
-    def _require_memory(self) -> None:
+    def _require_memory(self, asked: float) -> None:
         """Raise RegistryUnavailable when the registry has forgotten an id that it knew.
 
         Registries that keep their data in Kafka answer "unknown" to every id until they have read it back
         after a restart. Believing that would reject good messages.
+
+        Args:
+            asked: when the unknown id was asked for. A check that failed since then is not repeated: threads
+                that doubt together would wait one after the other.
         """
         with self._memory_lock:
             if self._known_id is None or time.monotonic() < self._remembers_until:
                 return
-            asked = time.monotonic()
-            # The answer must not come from the client's own cache.
-            self._client.clear_caches()  # type: ignore[no-untyped-call]
-            if self._fetch(self._known_id) is None:
-                raise RegistryUnavailable(
-                    f"schema registry {self._url} does not know id {self._known_id} any more, which it knew: "
-                    "it is still starting, or has lost its data"
-                )
-            self._remembers_until = asked + MEMORY_SECONDS
+            doubt = f"schema registry {self._url} does not show that it still knows id {self._known_id}"
+            if asked <= self._doubted_at:
+                raise RegistryUnavailable(doubt)
+            began = time.monotonic()
+            try:
+                if self._fetch(self._known_id) is None:
+                    raise RegistryUnavailable(f"{doubt}: it is still starting, or has lost its data")
+            except RegistryUnavailable:
+                self._doubted_at = time.monotonic()
+                raise
+            self._remembers_until = began + MEMORY_SECONDS
 
     def _unavailable(self, error: Exception) -> RegistryUnavailable:
         return RegistryUnavailable(f"schema registry {self._url}: {error}")
 
-    def _remember_unknown(self, schema_id: int) -> None:
-        with self._unknown_lock:
-            self._unknown_until.pop(schema_id, None)
-            while len(self._unknown_until) >= UNKNOWN_IDS_MAX:
-                self._unknown_until.popitem(last=False)
-            self._unknown_until[schema_id] = time.monotonic() + UNKNOWN_ID_SECONDS
+
+def _is_of_a_registry(error: SchemaRegistryError) -> bool:
+    """Tell a registry's "no such schema" from the 404 of a wrong path or of a proxy, which says no code."""
+    return error.error_code not in (None, -1, 404)

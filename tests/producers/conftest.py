@@ -14,7 +14,6 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from auditlog_local.ports import free_ports
 from auditlog_producers import Actor, AuditEvent, AuditProducer, Entity, Source, new_event_id
 from kit.producing import MakeEvent, Read
-from kit.registry_server import RegistryServer
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +85,6 @@ def _read(kafka: str, topic: str, count: int) -> list[Message]:
     consumer.close()
     assert len(messages) == count
     return sorted(messages, key=lambda message: (message.partition() or 0, message.offset() or 0))
-
-
-@pytest.fixture(scope="session")
-def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    server = RegistryServer(tmp_path_factory.mktemp("registry"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,10 @@ from auditlog_producers import AuditProducer, BrokerUnavailable, ConfigError, Re
 from auditlog_schemas import registry as registry_module
 from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode
 from auditlog_schemas.errors import UnknownSchema
-from auditlog_schemas.registry import MEMORY_SECONDS, SchemaRegistry
+from auditlog_schemas.registry import MEMORY_SECONDS, SCHEMA_ID_MAX, SchemaRegistry
+from auditlog_schemas.schema_ids import Unusable
 from kit.producing import MakeEvent, Read
+from kit.registry_front import FAULTS, UNKNOWN_FROM, RegistryFront
 from kit.registry_server import RegistryServer
 
 OpenClient: TypeAlias = Callable[..., SchemaRegistry]
@@ -126,19 +128,6 @@ def test_a_flood_of_unknown_ids_costs_one_request_for_each(
     assert registry.schema_by_id(known) == EVENT_SCHEMA
 
 
-def test_the_unknown_ids_that_are_forgotten_are_the_oldest(
-    registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry_module, "UNKNOWN_IDS_MAX", 3)
-    requests = Requests(registry, monkeypatch)
-    first, *others = range(2_000_002_000, 2_000_002_004)
-    for schema_id in (first, *others, *others):
-        assert registry.schema_by_id(schema_id) is None
-    assert len(requests.ids) == 4
-    assert registry.schema_by_id(first) is None
-    assert len(requests.ids) == 5
-
-
 def test_after_a_failure_the_registry_has_to_show_that_it_remembers(
     registry_server: RegistryServer, registry: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +141,65 @@ def test_after_a_failure_the_registry_has_to_show_that_it_remembers(
     registry_server.start()
     with pytest.raises(RegistryUnavailable, match="lost its data"):
         registry.schema_by_id(2_000_003_001)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "drop", "hang"])
+def test_what_is_no_answer_of_a_registry_says_nothing_about_an_id(
+    fault: str, registry_front: RegistryFront, registry: SchemaRegistry, open_client: OpenClient
+) -> None:
+    schema_id = registry.register("fault-value", EVENT_SCHEMA)
+    client = open_client(registry_front.url, 2)
+    registry_front.faults = {0: fault}
+    for asked in (schema_id, UNKNOWN_FROM):
+        with pytest.raises(RegistryUnavailable, match=registry_front.url):
+            client.schema_by_id(asked)
+    registry_front.faults = {}
+    assert client.schema_by_id(schema_id) == EVENT_SCHEMA
+    assert client.schema_by_id(UNKNOWN_FROM) is None
+
+
+def test_ids_that_no_registry_can_have_are_unknown_unasked(
+    registry_front: RegistryFront, open_client: OpenClient
+) -> None:
+    client = open_client(registry_front.url)
+    assert client.schema_by_id(SCHEMA_ID_MAX) is None
+    assert client.schema_by_id(SCHEMA_ID_MAX + 1) is None
+    assert client.schema_by_id(0xFFFFFFFF) is None
+    assert registry_front.asked == {SCHEMA_ID_MAX: 1}
+
+
+@pytest.mark.parametrize("text", ["", "null", "[[[", '"long"', "7", '{"type":"object"}', "[" * 100_000])
+def test_a_schema_that_is_not_avro_is_an_answer(
+    text: str, registry_front: RegistryFront, open_client: OpenClient
+) -> None:
+    registry_front.schemas[5] = text
+    client = open_client(registry_front.url)
+    assert client.schema_by_id(5) is not None
+    answer = WriterSchemas(lookup=client).by_id.ask(5)
+    assert isinstance(answer, Unusable)
+    assert answer.rule == "schema_incompatible"
+
+
+def test_threads_that_doubt_the_registry_together_wait_for_one_check(
+    registry_front: RegistryFront, registry: SchemaRegistry, open_client: OpenClient
+) -> None:
+    schema_id = registry.register("doubt-value", EVENT_SCHEMA)
+    client = open_client(registry_front.url, 1)
+    assert client.schema_by_id(schema_id) == EVENT_SCHEMA
+    registry_front.faults = {schema_id: "hang"}
+
+    def outcome(unknown: int) -> str:
+        with pytest.raises(RegistryUnavailable) as caught:
+            client.schema_by_id(unknown)
+        return str(caught.value)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        assert len([*threads.map(outcome, range(UNKNOWN_FROM, UNKNOWN_FROM + 8))]) == 8
+    assert registry_front.asked[schema_id] == 2
+    assert time.monotonic() - began < 5
+    registry_front.faults = {}
+    assert client.schema_by_id(UNKNOWN_FROM) is None
 
 
 def test_a_registry_that_lost_its_data_is_away_not_right(

@@ -114,7 +114,7 @@ def test_every_rule_is_explained_and_no_other() -> None:
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "schemas").rglob("*.py"))
     raised = set(
         re.findall(
-            r'(?:InvalidEvent|DecodeError|UnknownSchema|UnknownAction|FieldLimitExceeded)\(\s*"(\w+)"',
+            r'(?:InvalidEvent|DecodeError|UnknownSchema|UnknownAction|FieldLimitExceeded|Unusable)\(\s*"(\w+)"',
             sources,
         )
     )
