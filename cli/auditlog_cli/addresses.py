@@ -70,7 +70,7 @@ def connect(data_dir: Path) -> Connection:
 
 
 def _running(data_dir: Path) -> Any:
-    from auditlog_local.stack import find_running
+    from auditlog_local.running_stack import find_running
 
     return find_running(data_dir)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from auditlog_cli.addresses import CLICKHOUSE, KAFKA
 from auditlog_cli.catalog_source import configured_catalog
+from auditlog_cli.terminal import say
 
 if TYPE_CHECKING:
     from auditlog_consumer.settings import ConsumerSettings
@@ -107,6 +108,15 @@ class LocalPipeline:
     ) -> None:
         self.connection.close()
         self.stack.stop()
+
+    def run(self) -> bool:
+        """Wait for Ctrl-C or SIGTERM; tell what was kept down then, and return whether nothing was."""
+        self.stack.wait()
+        down = self.stack.kept_down
+        say("stopping …")
+        for one in down:
+            say(f"{one.name} was kept down: {one.reason}; its log is {one.log}")
+        return not down
 
     @property
     def environment(self) -> dict[str, str]:

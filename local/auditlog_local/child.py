@@ -19,7 +19,7 @@ _TAIL_BYTES = 16 << 10
 
 
 class ChildFailed(TerminalError):
-    """A child did not become ready, or crashed too often; the message ends with its last log lines."""
+    """A child did not become ready, or is kept down; the message ends with what its log ends with."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Child:
         self.spec = spec
         self.log_path = log_dir / f"{spec.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
         # Of the last attempt, whether it succeeded or not.
         self.started_at = 0.0
 
@@ -72,6 +73,7 @@ class Child:
             if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
                 self.log_path.replace(self.log_path.with_suffix(".log.1"))
             log = self.log_path.open("ab")
+            self._log_from = log.seek(0, os.SEEK_END)
         except OSError as error:
             raise ConfigError(f"cannot write the log {self.log_path}: {error.strerror}") from error
         self._let_go()
@@ -119,14 +121,15 @@ class Child:
             pause = min(pause * 1.5, 0.25)
 
     def tail(self, lines_max: int = 15) -> str:
-        """The last lines of its log."""
+        """The last lines that it wrote to its log since its last start, without the frames of Java."""
         try:
             with self.log_path.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
                 lines = log.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(lines[-lines_max:])
+        told = [line for line in lines if not line.startswith("\tat ")]
+        return "\n".join(told[-lines_max:])
 
     def stop(self, timeout_seconds: float | None = None) -> None:
         """End the child and everything it started: SIGTERM, and SIGKILL after the timeout."""

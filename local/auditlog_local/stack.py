@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from auditlog_local.child import ChildSpec
+from auditlog_local.child import ChildFailed, ChildSpec
 from auditlog_local.clickhouse_child import answers_ping, clickhouse_child, origin
 from auditlog_local.data_dir_lock import DataDirLock
 from auditlog_local.kafka import kafka_child, remembered_node
 from auditlog_local.kafka_broker import broker_answers
 from auditlog_local.ports import remembered_port
-from auditlog_local.supervisor import ChildEvent, Supervisor
+from auditlog_local.running_stack import LOCK_NAME, RunningStack, forget_running, write_running
+from auditlog_local.supervisor import ChildEvent, KeptDown, Supervisor
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
 
 DATABASE = "auditlog"
@@ -29,17 +28,8 @@ DATABASE = "auditlog"
 CHILD_STOP_SECONDS = 4.0
 CLICKHOUSE_STOP_SECONDS = 3.0
 KAFKA_STOP_SECONDS = 2.0
-_LOCK_NAME = "stack.lock"
-_STATE_NAME = "stack.json"
 
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where a running stack answers."""
-
-    kafka: str
-    clickhouse_url: str
-    pid: int
+_log = logging.getLogger(__name__)
 
 
 class Stack:
@@ -53,7 +43,8 @@ class Stack:
         on_event: told what happens to the children, see `Supervisor`.
         cache_dir: where Kafka's jars are kept; None for `cache_directory()`.
 
-    After `start`, ``kafka`` and ``clickhouse_url`` say where they answer.
+    After `start`, ``kafka`` and ``clickhouse_url`` say where they answer. A child that crashes again and
+    again, a server too, is kept down and tried again rarely; the others run on.
     """
 
     def __init__(
@@ -76,6 +67,7 @@ class Stack:
         self._user_on_event = on_event
         self._lock: DataDirLock | None = None
         self._started = False
+        self._state_lock = threading.Lock()
         self._supervisor = Supervisor(self.data_dir / "logs", self._on_event)
 
     def start(self) -> None:
@@ -86,9 +78,9 @@ class Stack:
             BrokerUnavailable, StorageUnavailable: an address that was given does not answer.
             ChildFailed: a process did not come up; the message ends with its last log lines.
         """
-        self._lock = DataDirLock(self.data_dir, _LOCK_NAME)
+        self._lock = DataDirLock(self.data_dir, LOCK_NAME)
         try:
-            (self.data_dir / _STATE_NAME).unlink(missing_ok=True)
+            forget_running(self.data_dir)
             self._start_kafka()
             self._start_clickhouse()
             for spec in self._extra_children:
@@ -143,13 +135,26 @@ class Stack:
             name, tuple(argv), dict(env or {}), ready or always, stop_timeout_seconds=CHILD_STOP_SECONDS
         )
         self._supervisor.start(spec)
-        self._write_state()
 
-    def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait for SIGINT or SIGTERM (in the main thread) or for `stop`; False when the time is over first.
+    @property
+    def kept_down(self) -> tuple[KeptDown, ...]:
+        """The children that crashed again and again."""
+        return self._supervisor.kept_down
+
+    def require_all(self) -> None:
+        """Do nothing while no child is kept down; for those who cannot go on without one.
 
         Raises:
-            ChildFailed: a process crashed too often to be started again.
+            ChildFailed: a child is kept down.
+        """
+        for down in self.kept_down:
+            raise ChildFailed(f"{down.name} {down.reason}; its log, {down.log}, ends with:\n{down.last_line}")
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for SIGINT or SIGTERM (in the main thread) or for `stop`.
+
+        Returns:
+            False when the time is over first.
         """
         asked = threading.Event()
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -164,10 +169,13 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything that was started here, within 10 s; harmless when done twice."""
-        self._started = False
+        with self._state_lock:
+            self._started = False
+        if self._lock is not None:
+            # First: who looks for a stack from now on should not find one that ends.
+            with suppress(OSError):
+                forget_running(self.data_dir)
         self._supervisor.stop()
-        with suppress(OSError):
-            (self.data_dir / _STATE_NAME).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -185,27 +193,21 @@ class Stack:
         self.stop()
 
     def _on_event(self, event: ChildEvent) -> None:
-        if event.event in ("restarting", "gave_up") and self._started:
-            with suppress(ConfigError):
-                self._write_state()
+        try:
+            self._write_state()
+        except ConfigError as error:
+            # No reason not to tell the event itself, which may say why.
+            _log.warning("%s %s is not noted: %s", event.name, event.event, error)
         if self._user_on_event is not None:
             self._user_on_event(event)
 
     def _write_state(self) -> None:
-        state = {
-            "pid": os.getpid(),
-            "kafka": self.kafka,
-            "clickhouse_url": self.clickhouse_url,
-            "children": self._supervisor.pids,
-        }
-        fresh = self.data_dir / f"{_STATE_NAME}.new"
-        try:
-            fresh.write_text(json.dumps(state, indent=1) + "\n")
-            fresh.replace(self.data_dir / _STATE_NAME)
-        except OSError as error:
-            raise ConfigError(
-                f"the data directory {self.data_dir} cannot be written: {error.strerror}"
-            ) from error
+        with self._state_lock:
+            if self._started:
+                write_running(self.data_dir, self._running(), self._supervisor.pids)
+
+    def _running(self) -> RunningStack:
+        return RunningStack(self.kafka, self.clickhouse_url, os.getpid(), self._supervisor.kept_down)
 
 
 @contextmanager
@@ -224,19 +226,3 @@ def _stop_signals(asked: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def find_running(data_dir: Path) -> Addresses | None:
-    """The stack that runs on this data directory now; None when there is none, or it does not answer."""
-    try:
-        state = json.loads((data_dir / _STATE_NAME).read_text())
-        found = Addresses(str(state["kafka"]), str(state["clickhouse_url"]), int(state["pid"]))
-        with (data_dir / _LOCK_NAME).open("rb") as lock:
-            # Whoever holds the lock is the stack; a lock that can be had means that its file was left behind.
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        alive = broker_answers(found.kafka) and answers_ping(origin(found.clickhouse_url))
-        return found if alive else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -1,4 +1,4 @@
-"""Keeps children running: restarts a crashed one with backoff, tells what happens, stops all in order."""
+"""Keeps children running: restarts a crashed one, keeps down what keeps failing, stops all in order."""
 
 from __future__ import annotations
 
@@ -8,41 +8,73 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from auditlog_local.child import Child, ChildFailed, ChildSpec
+from auditlog_local.child import Child, ChildSpec
 
-QUICK_CRASHES_MAX = 5
+QUICK_CRASHES_MAX: Final = 5
 QUICK_SECONDS = 60.0
 BACKOFF_SECONDS = 0.5
 BACKOFF_SECONDS_MAX = 10.0
+KEPT_DOWN_SECONDS = 60.0
+KEPT_DOWN_SECONDS_MAX = 300.0
 _POLL_SECONDS = 0.2
+_DOUBLINGS_MAX: Final = 20
 
 _log = logging.getLogger(__name__)
 
-EventName = Literal["starting", "ready", "crashed", "restarting", "gave_up", "stopped"]
+EventName = Literal["starting", "ready", "crashed", "restarted", "kept_down", "still_down", "stopped"]
 
 
 @dataclass(frozen=True)
 class ChildEvent:
-    """Something that happened to a child; ``detail`` is one line, or the last log lines behind a crash."""
+    """Something that happened to a child.
+
+    Attributes:
+        name: of the child.
+        event: ``starting`` and ``restarted``: its process was started; ``ready``: it works (one that was
+            kept down: it ran for `QUICK_SECONDS`); ``crashed``: it is started again in a moment;
+            ``kept_down``: it crashed too often, and is tried again rarely; ``still_down``: one such try
+            failed too; ``stopped``: with the others.
+        detail: one line; after a crash its last log lines follow.
+    """
 
     name: str
     event: EventName
     detail: str = ""
 
 
-@dataclass
+@dataclass(frozen=True)
+class KeptDown:
+    """A child that crashed again and again.
+
+    Attributes:
+        name: of the child.
+        since: when it was given up, ISO 8601 in UTC.
+        reason: how it ended last and how many times in a row, in one line.
+        last_line: the last line of its log; empty when it has none.
+        log: path of its log.
+    """
+
+    name: str
+    since: str
+    reason: str
+    last_line: str
+    log: str
+
+
+@dataclass(eq=False)
 class _Watched:
     child: Child
-    ready: bool = True
+    watched: bool = False  # not while whoever starts it waits for it
+    ready: bool = False
     crashes: int = 0
     restart_at: float | None = None
     ready_deadline: float = 0.0
-    gave_up: bool = False
-    order: int = field(default=0)
+    down: KeptDown | None = None
 
 
 class Supervisor:
@@ -61,8 +93,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._watched: list[_Watched] = []
         self._stopping = threading.Event()
-        self._failed = threading.Event()
-        self._failure: ChildFailed | None = None
+        self._stopped = threading.Event()
         self._monitor = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
     def start(self, spec: ChildSpec) -> Child:
@@ -72,39 +103,42 @@ class Supervisor:
             ChildFailed: it ended at once, or was not ready in time; it is stopped then.
             ConfigError: its log cannot be written.
         """
-        child = Child(spec, self._log_dir)
-        self._tell(spec.name, "starting", str(child.log_path))
+        one = _Watched(Child(spec, self._log_dir))
         try:
-            child.start()
-            child.wait_ready(give_up=self._stopping.is_set)
+            with self._lock:
+                one.child.start()
+                self._watched.append(one)
+            self._tell(spec.name, "starting", str(one.child.log_path))
+            one.child.wait_ready(give_up=self._stopping.is_set)
         except BaseException:
-            child.stop()
+            one.child.stop()
+            with self._lock:
+                self._watched = [other for other in self._watched if other is not one]
             raise
+        one.ready = True
         self._tell(spec.name, "ready")
         with self._lock:
-            self._watched.append(_Watched(child))
+            one.watched = True
             if not self._monitor.is_alive() and not self._stopping.is_set():
                 self._monitor.start()
-        return child
+        return one.child
 
     @property
     def pids(self) -> dict[str, int]:
         """Name -> pid of the children that run."""
         with self._lock:
-            found = {watched.child.spec.name: watched.child.pid for watched in self._watched}
+            found = {one.child.spec.name: one.child.pid for one in self._watched}
         return {name: pid for name, pid in found.items() if pid is not None}
 
-    def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait until a child is given up; False when the time is over first.
+    @property
+    def kept_down(self) -> tuple[KeptDown, ...]:
+        """The children that crashed too often. The others run on."""
+        with self._lock:
+            return tuple(one.down for one in self._watched if one.down is not None)
 
-        Raises:
-            ChildFailed: a child crashed too often; the others still run.
-        """
-        if not self._failed.wait(timeout_seconds):
-            return False
-        if self._failure is not None:
-            raise self._failure
-        return True
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait until everything is stopped; False when the time is over first."""
+        return self._stopped.wait(timeout_seconds)
 
     def stop(self) -> None:
         """Stop the children, the last started first, those of one name stem (`consumer-1`, ...) together."""
@@ -122,7 +156,7 @@ class Supervisor:
                 troubles = list(pool.map(_stop, group))
             for child, trouble in zip(group, troubles, strict=True):
                 self._tell(child.spec.name, "stopped", trouble)
-        self._failed.set()
+        self._stopped.set()
 
     def _tell(self, name: str, event: EventName, detail: str = "") -> None:
         if self._on_event is None:
@@ -137,10 +171,8 @@ class Supervisor:
     def _watch(self) -> None:
         while not self._stopping.wait(_POLL_SECONDS):
             with self._lock:
-                watched = list(self._watched)
+                watched = [one for one in self._watched if one.watched]
             for one in watched:
-                if one.gave_up:
-                    continue
                 try:
                     self._look_at(one)
                 except Exception as error:
@@ -150,45 +182,59 @@ class Supervisor:
                     self._crashed(one, f"cannot be started or watched ({type(error).__name__}: {error})")
 
     def _look_at(self, one: _Watched) -> None:
-        now = time.monotonic()
-        name = one.child.spec.name
         if one.restart_at is not None:
-            if now >= one.restart_at:
-                one.restart_at = None
-                one.ready = False
-                one.ready_deadline = now + one.child.spec.ready_timeout_seconds
-                self._tell(name, "restarting")
-                # One that could not be ended before must not live on beside its successor.
-                one.child.kill()
-                one.child.start()
+            if time.monotonic() >= one.restart_at:
+                self._restart(one)
             return
         code = one.child.exit_code()
-        if code is None and not one.ready:
-            if one.child.spec.ready():
-                one.ready = True
-                self._tell(name, "ready")
-            elif now > one.ready_deadline:
+        if code is not None:
+            self._crashed(one, f"ended with exit code {code}")
+        elif not one.ready:
+            one.ready = one.child.spec.ready()
+            if one.ready and one.down is None:
+                self._tell(one.child.spec.name, "ready")
+            elif not one.ready and time.monotonic() > one.ready_deadline:
                 one.child.kill()
                 self._crashed(one, "was not ready in time after its restart")
-        elif code is not None:
-            self._crashed(one, f"ended with exit code {code}")
+        elif one.down is not None and _ran_long(one):
+            one.down = None
+            self._tell(one.child.spec.name, "ready")
+
+    def _restart(self, one: _Watched) -> None:
+        one.restart_at = None
+        one.ready = False
+        one.ready_deadline = time.monotonic() + one.child.spec.ready_timeout_seconds
+        # One that could not be ended before must not live on beside its successor.
+        one.child.kill()
+        one.child.start()
+        self._tell(one.child.spec.name, "restarted")
 
     def _crashed(self, one: _Watched, what: str) -> None:
-        name = one.child.spec.name
-        now = time.monotonic()
-        one.crashes = 1 if now - one.child.started_at > QUICK_SECONDS else one.crashes + 1
-        tail = one.child.tail()
-        self._tell(name, "crashed", f"{what}\n{tail}".rstrip())
-        if one.crashes > QUICK_CRASHES_MAX:
-            one.gave_up = True
-            self._failure = ChildFailed(
-                f"{name} {what}, {one.crashes} times in a row; it is not started again. "
-                f"Read {one.child.log_path}; its last lines:\n{tail}"
-            )
-            self._tell(name, "gave_up", str(self._failure))
-            self._failed.set()
+        # One that never became ready may have taken long over that: it did not work all the same.
+        one.crashes = 1 if one.ready and _ran_long(one) else one.crashes + 1
+        one.restart_at = time.monotonic() + pause_seconds(one.crashes)
+        name, tail = one.child.spec.name, one.child.tail()
+        if one.crashes <= QUICK_CRASHES_MAX:
+            self._tell(name, "crashed", f"{what}\n{tail}".rstrip())
             return
-        one.restart_at = now + min(BACKOFF_SECONDS * 2 ** (one.crashes - 1), BACKOFF_SECONDS_MAX)
+        reason = f"{what}, {one.crashes} times in a row"
+        event: EventName = "still_down" if one.down else "kept_down"
+        since = one.down.since if one.down else datetime.now(UTC).isoformat(timespec="seconds")
+        last_line = (tail.strip().splitlines() or [""])[-1]
+        one.down = KeptDown(name, since, reason, last_line, str(one.child.log_path))
+        self._tell(name, event, f"{reason}; its log is {one.down.log}\n{tail}".rstrip())
+
+
+def pause_seconds(crashes: int) -> float:
+    """Return how long a child rests after so many crashes in a row: seconds at first, then minutes."""
+    first, longest, doublings = BACKOFF_SECONDS, BACKOFF_SECONDS_MAX, crashes - 1
+    if crashes > QUICK_CRASHES_MAX:
+        first, longest, doublings = KEPT_DOWN_SECONDS, KEPT_DOWN_SECONDS_MAX, doublings - QUICK_CRASHES_MAX
+    return min(first * 2.0 ** min(doublings, _DOUBLINGS_MAX), longest)
+
+
+def _ran_long(one: _Watched) -> bool:
+    return time.monotonic() - one.child.started_at > QUICK_SECONDS
 
 
 def _stop(child: Child) -> str:

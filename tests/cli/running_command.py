@@ -57,15 +57,16 @@ class LongRunning:
     def terminate(self) -> int:
         """Send SIGTERM, as a process manager does; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self._ended()
+        return self.ended()
 
     def interrupt(self) -> tuple[int, float]:
         """Press Ctrl-C; return the exit code and how long it took."""
         watch = Stopwatch()
         self.process.send_signal(signal.SIGINT)
-        return self._ended(), watch.seconds
+        return self.ended(), watch.seconds
 
-    def _ended(self) -> int:
+    def ended(self) -> int:
+        """Wait until it has ended; return the exit code."""
         try:
             code = self.process.wait(60)
         except subprocess.TimeoutExpired:

@@ -17,7 +17,7 @@ import pytest
 
 from auditlog_cli.event_input import parse_event
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
-from auditlog_local.stack import find_running
+from auditlog_local.running_stack import find_running
 from auditlog_schemas.codec import encode
 from auditlog_storage.connection import Connection
 from auditlog_storage.reader import LogReader
@@ -114,7 +114,7 @@ def test_the_api_of_up_answers_with_the_token_that_up_shows(
     shown = re.search(r"curl -H 'Authorization: Bearer (alt_\w+)' (http://127\.0\.0\.1:\d+)(\S+)", stack.err)
     assert shown
     token, url, path = shown.groups()
-    assert f"✓ api         {url}" in stack.err
+    assert f"✓ api           {url}" in stack.err
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         answer = client.get(path, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 200

@@ -12,6 +12,7 @@ import pytest
 
 from auditlog_local.clickhouse_child import answers_ping
 from auditlog_local.ports import free_ports
+from auditlog_local.supervisor import ChildEvent, Supervisor
 from local.http_call import value
 
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
@@ -57,3 +58,16 @@ def table(fresh_database: str) -> str:
         "SETTINGS non_replicated_deduplication_window = 100",
     )
     return fresh_database
+
+
+@pytest.fixture
+def events() -> list[ChildEvent]:
+    """What the supervisor told."""
+    return []
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, events: list[ChildEvent]) -> Iterator[Supervisor]:
+    made = Supervisor(tmp_path / "logs", events.append)
+    yield made
+    made.stop()

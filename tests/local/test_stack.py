@@ -16,14 +16,18 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
+from auditlog_local import supervisor as supervisor_module
+from auditlog_local.child import ChildFailed
 from auditlog_local.clickhouse_child import answers_ping
 from auditlog_local.kafka_broker import broker_answers
-from auditlog_local.stack import Addresses, Stack, find_running
-from auditlog_local.supervisor import ChildEvent
+from auditlog_local.running_stack import RunningStack, find_running
+from auditlog_local.stack import Stack
+from auditlog_local.supervisor import QUICK_CRASHES_MAX, ChildEvent
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError, StorageUnavailable
 from kit.servers import bound
 from kit.stopwatch import Stopwatch
 from local.http_call import value
+from local.python_child import SLEEP, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -47,7 +51,7 @@ def up(data_dir: Path) -> subprocess.Popen[str]:
     return process
 
 
-def found(data_dir: Path) -> Addresses:
+def found(data_dir: Path) -> RunningStack:
     running = find_running(data_dir)
     assert running is not None
     return running
@@ -122,6 +126,65 @@ def test_crashed_servers_come_back_at_the_same_addresses(tmp_path: Path) -> None
         assert value(stack.clickhouse_url.rpartition("/")[0], "SELECT 1") == "1"
         assert {event.name for event in events if event.event == "crashed"} == {"kafka", "clickhouse"}
         assert found(tmp_path).kafka == stack.kafka
+
+
+def test_a_server_that_keeps_failing_is_kept_down_and_the_other_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor_module, "KEPT_DOWN_SECONDS", 1.0)
+    monkeypatch.setattr(supervisor_module, "KEPT_DOWN_SECONDS_MAX", 1.0)
+    events: list[ChildEvent] = []
+    with Stack(tmp_path, on_event=events.append) as stack:
+        origin = stack.clickhouse_url.rpartition("/")[0]
+        settings = tmp_path / "kafka" / "server.properties"
+        right = settings.read_text()
+        settings.write_text("process.roles=nonsense\n")
+        os.killpg(json.loads((tmp_path / "stack.json").read_text())["children"]["kafka"], signal.SIGKILL)
+        wait_for(events, "kafka", "kept_down", seconds=300)
+        assert value(origin, "SELECT 1") == "1"
+        assert not stack.wait(0.2)
+        with pytest.raises(ChildFailed, match=r"kafka ended with exit code 1, .* in a row(.|\n)*kafka\.log"):
+            stack.require_all()
+        running = found(tmp_path)
+        assert (running.kafka, running.clickhouse_url) == (stack.kafka, stack.clickhouse_url)
+        assert [down.name for down in running.kept_down] == ["kafka"]
+        monkeypatch.setattr(supervisor_module, "QUICK_SECONDS", 1.0)
+        settings.write_text(right)
+        ready = sum((event.name, event.event) == ("kafka", "ready") for event in events)
+        wait_for(events, "kafka", "ready", ready + 1, seconds=300)
+        assert broker_answers(stack.kafka)
+        assert found(tmp_path).kept_down == ()
+        stack.require_all()
+        assert {event.name for event in events if event.event == "crashed"} == {"kafka"}
+
+
+def test_the_state_is_right_at_every_event(
+    tmp_path: Path, clickhouse_url: str, kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor_module, "KEPT_DOWN_SECONDS", 0.3)
+    state, seen, events = tmp_path / "stack.json", [], []
+
+    def tell(event: ChildEvent) -> None:
+        if event.name == "weary" and event.event != "stopped":
+            read = json.loads(state.read_text())
+            assert set(read["children"]) - {"weary"} == {"steady"}
+            seen.append(
+                (event.event, read["children"].get("weary"), [one["name"] for one in read["kept_down"]])
+            )
+        events.append(event)
+
+    with Stack(tmp_path, kafka=kafka_bootstrap, clickhouse_url=clickhouse_url, on_event=tell) as stack:
+        stack.add_child("steady", [sys.executable, "-c", SLEEP])
+        stack.add_child("weary", [sys.executable, "-c", "import time; time.sleep(1)"])
+        wait_for(events, "weary", "still_down", 2)
+    assert not state.exists()
+    runs = {"starting", "ready", "restarted"}
+    assert [bool(pid) for _, pid, _ in seen] == [event in runs for event, _, _ in seen], seen
+    down = [event for event, _, _ in seen].index("kept_down")
+    assert [names for _, _, names in seen] == [[]] * down + [["weary"]] * (len(seen) - down)
+    assert len({pid for _, pid, _ in seen if pid}) >= QUICK_CRASHES_MAX + 3
 
 
 def test_what_runs_elsewhere_is_used(tmp_path: Path, clickhouse_url: str, kafka_bootstrap: str) -> None:

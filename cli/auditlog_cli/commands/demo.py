@@ -59,7 +59,7 @@ def _play(directory: Path, events: int, keep: bool, stays: bool) -> bool:
     from auditlog_cli.own_name import data_dir_option, own_name
     from auditlog_local.ports import remembered_port
 
-    happenings = Happenings()
+    happenings, all_ran = Happenings(), True
     host_port = remembered_port(directory / "host" / "port") if keep else 0
     host_url = f"http://127.0.0.1:{host_port}"
     with LocalPipeline(
@@ -78,10 +78,11 @@ def _play(directory: Path, events: int, keep: bool, stays: bool) -> bool:
         if keep:
             with _sample_host(pipeline, performance, host_port):
                 say(f"running, with its data in {directory}; Ctrl-C stops it")
-                pipeline.stack.wait()
-            say("stopping …")
+                all_ran = pipeline.run()
     if stays:
         say(f"stopped; `{own_name()} up{data_dir_option(directory)}` starts it again with its data")
+    if not all_ran:
+        raise typer.Exit(failures.FAILURE)
     return adds_up
 
 

@@ -38,9 +38,9 @@ def doctor(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> Non
 
 def _write(diagnosis: Diagnosis) -> None:
     mark, colour = _MARKS[diagnosis.status]
-    lines = [f"{diagnosis.name:<{_NAME_WIDTH}}{diagnosis.found}"]
+    lines = [f"{diagnosis.name:<{_NAME_WIDTH}} {diagnosis.found}"]
     if diagnosis.next:
-        lines.append(f"{'':<{_NAME_WIDTH}}→ {diagnosis.next}")
+        lines.append(f"{'':<{_NAME_WIDTH}} → {diagnosis.next}")
     if not is_terminal():
         write(f"{diagnosis.status:<6}" + lines[0])
         for line in lines[1:]:

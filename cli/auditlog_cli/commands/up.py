@@ -26,7 +26,9 @@ def up(
     """Start Kafka, ClickHouse, the consumer and the API on this machine, until Ctrl-C.
 
     What runs elsewhere is used instead: set AUDITLOG_KAFKA or AUDITLOG_CLICKHOUSE_URL. Data is kept.
+    What keeps failing is kept down and tells why, the rest goes on; then this exits 1.
     """
+    from auditlog_cli import failures
     from auditlog_cli.happenings import Happenings
     from auditlog_cli.local_pipeline import LocalPipeline
 
@@ -45,9 +47,10 @@ def up(
         say(f"up after {happenings.seconds:.1f} s; data and logs are in {data_dir}; Ctrl-C stops everything")
         say("")
         _what_to_try(pipeline, data_dir)
-        pipeline.stack.wait()
-        say("stopping …")
+        all_ran = pipeline.run()
     say(f"stopped; `{own_name()} up{data_dir_option(data_dir)}` goes on from here")
+    if not all_ran:
+        raise typer.Exit(failures.FAILURE)
 
 
 def _what_to_try(pipeline: LocalPipeline, data_dir: Path) -> None:

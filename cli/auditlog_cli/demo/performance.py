@@ -50,6 +50,7 @@ class Performance:
 
         Raises:
             StorageUnavailable: the consumer did not catch up in time.
+            ChildFailed: it, or another process, crashes again and again.
             KeyboardInterrupt: somebody has seen enough.
         """
         pipeline = self._pipeline
@@ -81,6 +82,6 @@ class Performance:
                         f"{waiting:,} messages are not stored after {CATCH_UP_SECONDS_MAX:.0f} s; read "
                         f"{self._pipeline.stack.data_dir / 'logs' / 'consumer-1.log'}"
                     )
-                # Notices Ctrl-C, and raises when the consumer crashes again and again.
                 if self._pipeline.stack.wait(LAG_POLL_SECONDS):
                     raise KeyboardInterrupt
+                self._pipeline.stack.require_all()

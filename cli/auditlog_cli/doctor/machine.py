@@ -1,4 +1,4 @@
-"""The machine: Python, Java, the engine, the disk, the catalog files."""
+"""The machine: Python, Java, the engine, the disk, the catalog files, processes that `up` keeps down."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def diagnose_machine(data_dir: Path) -> Iterator[Diagnosis]:
         yield _engine()
     yield _disk(data_dir)
     yield _catalog()
+    yield from _kept_down(data_dir)
 
 
 def _python() -> Diagnosis:
@@ -94,3 +95,18 @@ def _catalog() -> Diagnosis:
     extra = len(extra_catalog_files())
     files = f", {extra} extra {'file' if extra == 1 else 'files'}" if extra else ""
     return Diagnosis("catalog", "ok", f"{len(catalog.actions)} actions, version {catalog.version}{files}")
+
+
+def _kept_down(data_dir: Path) -> Iterator[Diagnosis]:
+    from auditlog_local.running_stack import find_running
+
+    stack = find_running(data_dir)
+    for down in stack.kept_down if stack else ():
+        said = f"; its log ends with: {down.last_line}" if down.last_line else ""
+        yield Diagnosis(
+            f"process {down.name}",
+            "wrong",
+            f"kept down since {down.since}: {down.reason}{said}",
+            f"read {down.log} and mend the cause: within five minutes it is tried again; sooner, and when an "
+            "environment variable was the cause, stop `auditlog up` and start it again",
+        )
