@@ -135,6 +135,26 @@ def test_the_parts_together_are_what_the_whole_is(seed: int, alone: Judge) -> No
     ]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_batch_that_must_not_be_cut_is_judged_once_enough_answers_are_gathered(
+    seed: int, alone: Judge
+) -> None:
+    random = Random(seed)
+    values: list[bytes | None] = [GOOD, SCHEMA_7, *(b"\0\0" + random.randbytes(3) for _ in range(2_500))]
+    random.shuffle(values)
+    batch, answers = batch_of(values), dict[int, Answer]()
+    schemas = WriterSchemas(lookup=Lookup())
+    rounds = 1
+    while (judged := alone.judge_part(batch, answers)).rest is not None:
+        answers = {schema_id: schemas.by_id.ask(schema_id) for schema_id in judged.unanswered} | answers
+        rounds += 1
+    assert rounds == 4
+    assert judged.verdicts is not None
+    assert (judged.verdicts.first_offset, judged.verdicts.last_offset) == (100, batch.last_offset)
+    assert judged.verdicts.rows.num_rows == 2
+    assert len(judged.verdicts.rejected) == 2_500
+
+
 def _said(rejection: Any) -> tuple[int, str, str, str]:
     return rejection.offset, rejection.error.rule, rejection.error.field, rejection.error.detail
 
