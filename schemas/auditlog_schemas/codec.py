@@ -17,9 +17,9 @@ from io import BytesIO
 from typing import Final
 
 import fastavro
-from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from auditlog_schemas.errors import DecodeError, FieldLimitExceeded, UnknownSchema
+from auditlog_schemas.fingerprints import hamba_fingerprint, schema_fingerprint
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
 from auditlog_schemas.plan import Node
 from auditlog_schemas.record import Record
@@ -34,13 +34,6 @@ CONFLUENT_HEADER_BYTES: Final = 5
 
 EVENT_SCHEMA: Final[Schema] = json.loads((files("auditlog_schemas") / "audit_event.avsc").read_text("utf-8"))
 _PARSED: Final = fastavro.parse_schema(EVENT_SCHEMA)
-
-
-def schema_fingerprint(schema: Schema) -> bytes:
-    """Return a schema's CRC-64-AVRO fingerprint as the 8 bytes that single-object encoding carries."""
-    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
-
-
 EVENT_FINGERPRINT: Final = schema_fingerprint(EVENT_SCHEMA)
 _SINGLE_OBJECT_HEADER: Final = SINGLE_OBJECT_MARK + EVENT_FINGERPRINT
 
@@ -74,8 +67,9 @@ def require_message_size(message: bytes) -> None:
 class WriterSchemas:
     """The writers' schemas that messages may have been written with, each resolved to the event's schema.
 
-    Known from the start are the built-in schema and `extra` ones (older or newer versions of it); schemas
-    named by id are asked of the `lookup`.
+    Known from the start are the built-in schema and `extra` ones (older or newer versions of it), each by the
+    specification's fingerprint and by the one that Go's hamba/avro writes; schemas named by id are asked of
+    the `lookup`.
 
     Attributes:
         by_id: what ids stand for.
@@ -88,8 +82,12 @@ class WriterSchemas:
             SchemaIncompatible: an extra schema cannot be read as the event's schema.
         """
         self.by_id = SchemaIds(lookup, EVENT_SCHEMA)
-        known = [EVENT_SCHEMA, *extra]
-        self._by_fingerprint = {schema_fingerprint(s): resolve(s, EVENT_SCHEMA) for s in known}
+        self._by_fingerprint: dict[bytes, Node] = {}
+        for schema in (EVENT_SCHEMA, *extra):
+            plan = resolve(schema, EVENT_SCHEMA)
+            for known in (schema_fingerprint(schema), hamba_fingerprint(schema)):
+                # The first one stays: a copy of the built-in schema changes nothing.
+                self._by_fingerprint.setdefault(known, plan)
 
     def split(self, message: bytes, answer: Callable[[int], Answer] | None = None) -> tuple[Node, int]:
         """Return the plan of the message's writer schema and the offset at which its Avro body starts.

@@ -22,6 +22,7 @@ TYPES_MAX: Final = 10_000
 UNION_BRANCHES_MAX: Final = 127
 """As many as Arrow's unions can tell apart."""
 FIXED_BYTES_MAX: Final = 1 << 20
+_PRIMITIVE_ATTRIBUTES: Final = ("type", "logicalType", "precision", "scale")
 _WRAPPINGS_MAX: Final = 4 * DEPTH_MAX
 
 
@@ -37,12 +38,7 @@ def expand(schema: Schema, side: str) -> Schema:
     Raises:
         SchemaIncompatible: it is invalid, recursive, too deep or too large; the message names the path.
     """
-    try:
-        return _Expansion(side).expand(schema, "", "", 0)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SchemaIncompatible(
-            f"{side}'s schema is not a valid Avro schema: {type(error).__name__}: {error}"
-        ) from error
+    return _Expansion(side).expand(schema, "", "", 0)
 
 
 class _Expansion:
@@ -64,20 +60,24 @@ class _Expansion:
             return self._union(schema, space, path, inner)
         if isinstance(schema, str):
             return self._named(schema, space, path)
-        kind = schema["type"]
+        if not isinstance(schema, dict):
+            raise self._refusal(path, f"{_shown(schema)} is no type: that is a name, a list or an object")
+        kind = self._attribute(schema, "type", (str, dict, list), path)
         if isinstance(kind, (dict, list)):
             return self.expand(kind, space, path, inner)
         if kind in PRIMITIVES:
-            return self._measured(dict(schema), [], path)
+            self._optional(schema, "logicalType", "", path)
+            kept = {name: schema[name] for name in _PRIMITIVE_ATTRIBUTES if name in schema}
+            return self._measured(kept, [], path)
         if kind == "array":
-            items = self.expand(schema["items"], space, f"{path}[]", inner)
+            items = self.expand(self._attribute(schema, "items", object, path), space, f"{path}[]", inner)
             return self._measured({"type": "array", "items": items}, [items], path)
         if kind == "map":
-            values = self.expand(schema["values"], space, f"{path}{{}}", inner)
+            values = self.expand(self._attribute(schema, "values", object, path), space, f"{path}{{}}", inner)
             return self._measured({"type": "map", "values": values}, [values], path)
         if kind in ("record", "enum", "fixed"):
             return self._definition(schema, space, path, inner)
-        return self._named(str(kind), space, path)
+        return self._named(kind, space, path)
 
     def _named(self, name: str, space: str, path: str) -> Schema:
         if name in PRIMITIVES:
@@ -88,7 +88,7 @@ class _Expansion:
                 if found is None:
                     raise self._refusal(path, f"{full} contains itself; recursion is refused")
                 return found
-        raise self._refusal(path, f"unknown type {name!r}")
+        raise self._refusal(path, f"unknown type {name!r:.80}")
 
     def _union(self, branches: list[Schema], space: str, path: str, wrappings: int) -> Schema:
         expanded = [self.expand(branch, space, path, wrappings) for branch in branches]
@@ -102,38 +102,66 @@ class _Expansion:
         return self._measured(expanded, expanded, path)
 
     def _definition(self, schema: Schema, space: str, path: str, wrappings: int) -> Schema:
-        name = _full_name(schema["name"], schema.get("namespace", space))
+        space = self._optional(schema, "namespace", space, path)
+        name = _full_name(self._attribute(schema, "name", str, path), space)
         if name in self._known or name in PRIMITIVES:
             raise self._refusal(path, f"{name} is defined twice")
         self._known[name] = None
-        named = schema | {"name": name}
+        named = schema | {"name": name, "aliases": self._aliases(schema, path)}
         inside: list[Schema] = []
         if schema["type"] == "record":
-            named["fields"] = self._fields(schema["fields"], name.rpartition(".")[0], path, wrappings)
+            fields = self._attribute(schema, "fields", list, path)
+            named["fields"] = self._fields(fields, name.rpartition(".")[0], path, wrappings)
             inside = [field["type"] for field in named["fields"]]
         elif schema["type"] == "enum":
             self._check_enum(schema, path)
-        elif not (isinstance(schema["size"], int) and 0 <= schema["size"] <= FIXED_BYTES_MAX):
+        elif not 0 <= self._attribute(schema, "size", int, path) <= FIXED_BYTES_MAX:
             raise self._refusal(path, f"a fixed has 0 to {FIXED_BYTES_MAX:,} bytes, not {schema['size']}")
         self._known[name] = self._measured(named, inside, path)
         return named
 
     def _fields(self, fields: list[Schema], space: str, path: str, wrappings: int) -> list[Schema]:
-        names = [str(field["name"]) for field in fields]
-        if len(set(names)) < len(names):
-            raise self._refusal(path, "a record has two fields of one name")
-        return [
-            field | {"type": self.expand(field["type"], space, f"{path}.{name}".lstrip("."), wrappings)}
-            for name, field in zip(names, fields, strict=True)
-        ]
+        names: set[str] = set()
+        expanded = []
+        for number, field in enumerate(fields):
+            if not isinstance(field, dict):
+                raise self._refusal(path, f"field {number}: {_shown(field)} is no field: that is an object")
+            name = self._attribute(field, "name", str, f"{path or 'the top'}, field {number}")
+            if name in names:
+                raise self._refusal(path, f"a record has two fields of one name, {name!r:.80}")
+            names.add(name)
+            place = f"{path}.{name}".lstrip(".")
+            type = self.expand(self._attribute(field, "type", object, place), space, place, wrappings)
+            expanded.append(field | {"type": type, "aliases": self._aliases(field, place)})
+        return expanded
+
+    def _aliases(self, schema: Schema, path: str) -> list[str]:
+        aliases: list[str] = self._optional(schema, "aliases", [], path)
+        if not all(isinstance(alias, str) for alias in aliases):
+            raise self._refusal(path, "aliases are names")
+        return aliases
 
     def _check_enum(self, schema: Schema, path: str) -> None:
-        symbols = schema["symbols"]
-        listed = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
-        if not listed or not symbols or len(set(symbols)) < len(symbols):
+        symbols = self._attribute(schema, "symbols", list, path)
+        named = all(isinstance(symbol, str) for symbol in symbols)
+        if not named or not symbols or len(set(symbols)) < len(symbols):
             raise self._refusal(path, "an enum needs symbols, each of them once")
         if "default" in schema and schema["default"] not in symbols:
-            raise self._refusal(path, f"the enum's default {schema['default']!r} is none of its symbols")
+            found = _shown(schema["default"])
+            raise self._refusal(path, f"the enum's default, {found}, is none of its symbols")
+
+    def _attribute(self, schema: Schema, name: str, wanted: type | tuple[type, ...], path: str) -> Any:
+        if name not in schema:
+            raise self._refusal(path, f"{name!r} is missing")
+        found = schema[name]
+        if not isinstance(found, wanted) or (wanted is int and isinstance(found, bool)):
+            raise self._refusal(path, f"{name!r} cannot be {_shown(found)}")
+        return found
+
+    def _optional(self, schema: Schema, name: str, default: Any, path: str) -> Any:
+        if schema.get(name) is None:
+            return default
+        return self._attribute(schema, name, type(default), path)
 
     def _measured(self, schema: Schema, inside: list[Schema], path: str) -> Schema:
         """Note how deep and how large an expanded type is, and return it."""
@@ -149,8 +177,14 @@ class _Expansion:
         return schema
 
     def _refusal(self, path: str, reason: str) -> SchemaIncompatible:
-        return SchemaIncompatible(f"{self._side}'s schema at {path or 'the top'}: {reason}")
+        return SchemaIncompatible(f"{self._side}'s schema at {path or 'the top':.200}: {reason:.400}")
 
 
 def _full_name(name: str, space: str) -> str:
     return name if "." in name or not space else f"{space}.{name}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        return "an object" if isinstance(value, dict) else "a list"
+    return f"{value!r:.80}"

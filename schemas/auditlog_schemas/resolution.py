@@ -45,7 +45,7 @@ class _NoMatch(Exception):
     """The two types do not match: an error at the top, the next branch's turn inside a union."""
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"schema at {path or 'the top'}: {reason}")
+        super().__init__(f"schema at {path or 'the top':.200}: {reason:.400}")
 
 
 class _Resolution:

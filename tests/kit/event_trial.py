@@ -8,9 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from auditlog_schemas.catalog_file import load_catalog
-from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode, schema_fingerprint
+from auditlog_schemas.codec import EVENT_SCHEMA, MessageDecoder, WriterSchemas, encode
 from auditlog_schemas.columnar_events import EventDecoder
 from auditlog_schemas.errors import InvalidEvent
+from auditlog_schemas.fingerprints import hamba_fingerprint, schema_fingerprint
 from auditlog_schemas.record import Record
 from auditlog_schemas.resolution import resolve
 from auditlog_schemas.rules import FIELD_RULES, require_limits, require_not_ahead
@@ -54,6 +55,7 @@ def event_framings(number: int, record: Record | None = None) -> list[bytes]:
         encode(new, schema_id=7),
         b"\0\0\0\0\x08" + old,
         b"\xc3\x01" + schema_fingerprint(OLDER) + old,
+        b"\xc3\x01" + hamba_fingerprint(OLDER) + old,
     ]
 
 

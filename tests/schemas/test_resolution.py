@@ -191,33 +191,6 @@ def test_names_are_resolved_in_their_namespace() -> None:
     assert read(schema, None, b"1223" + b"34"[:2]) == {"p": b"1", "q": b"22", "r": b"3", "s": b"34"}
 
 
-REFUSED: list[tuple[str, Any]] = [
-    ("Node contains itself; recursion is refused", record(field("next", ["null", "Node"]), name="Node")),
-    (
-        r"a\.B contains itself",
-        record(field("x", record(field("y", {"type": "array", "items": "B"}), name="B")), name="a.A"),
-    ),
-    ("unknown type 'Colour'", record(field("c", "Colour"))),
-    ("is defined twice", record(field("a", record()), name="R")),
-    ("needs branches, and none of them a union", [["null"], "int"]),
-    ("needs branches", []),
-    ("two branches of one type: int, int", ["int", "int"]),
-    ("two fields of one name", record(field("a"), field("a"))),
-    ("an enum needs symbols, each of them once", {"type": "enum", "name": "E", "symbols": ["A", "A"]}),
-    ("none of its symbols", {"type": "enum", "name": "E", "symbols": ["A"], "default": "B"}),
-    ("a fixed has 0 to", {"type": "fixed", "name": "F", "size": -1}),
-    ("not a valid Avro schema", {"type": "array"}),
-    ("not a valid Avro schema", 5),
-    ("not a valid Avro schema", None),
-]
-
-
-@pytest.mark.parametrize(("message", "schema"), REFUSED)
-def test_a_refused_schema_has_a_reason(message: str, schema: Any) -> None:
-    with pytest.raises(SchemaIncompatible, match=message):
-        resolve(schema)
-
-
 def nested(levels: int) -> Any:
     schema: Any = "int"
     for _ in range(levels - 1):
