@@ -41,9 +41,13 @@ def api_environment(directory: Path) -> dict[str, str]:
             fresh.touch(0o600)
             fresh.write_text(json.dumps({"local": secrets.token_urlsafe(32)}))
             fresh.replace(path)
-        return {VIEWER_KEYS: path.read_text()}
+        keys = path.read_text("utf-8")
+        json.loads(keys)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read or written: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON, remove it: {error}") from error
+    return {VIEWER_KEYS: keys}
 
 
 def viewer_keys(directory: Path) -> Mapping[str, SecretStr]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -27,6 +24,7 @@ from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import WriterSchemas
 from auditlog_schemas.errors import ConfigError
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
+from auditlog_schemas.schema_file import read_schema_file
 from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
@@ -74,22 +72,14 @@ def build_judge(settings: ConsumerSettings) -> Judge:
 
     Raises:
         ConfigError: a catalog or schema file is wrong; the message names it.
-        SchemaIncompatible: a schema file cannot be read as the event's schema.
     """
     lookup = None
     if settings.schema_registry_url:
         from auditlog_schemas.registry import SchemaRegistry
 
         lookup = SchemaRegistry(settings.schema_registry_url)
-    schemas = WriterSchemas([_read_schema(path) for path in settings.schemas], lookup)
+    schemas = WriterSchemas([read_schema_file(path) for path in settings.schemas], lookup)
     return Judge(schemas, load_catalog(settings.catalog))
-
-
-def _read_schema(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"schema file {path}: {error}") from error
 
 
 def _ensure(topics: Topics, settings: ConsumerSettings) -> TopicInfo:

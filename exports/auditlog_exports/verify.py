@@ -72,7 +72,7 @@ def verify(directory: Path, progress: Callable[[int], None] | None = None) -> Ve
         progress: told how many events were read.
 
     Raises:
-        ConfigError: there is no manifest in it.
+        ConfigError: there is no manifest in it, or the file is none.
     """
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
@@ -80,9 +80,12 @@ def verify(directory: Path, progress: Callable[[int], None] | None = None) -> Ve
         raise ConfigError(
             f"{directory} has no {MANIFEST} ({error.strerror}): not an export, or not whole"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(f"{directory / MANIFEST} is not JSON") from None
-    return _Verification(directory, manifest, progress).run()
+    try:
+        return _Verification(directory, manifest, progress).run()
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{directory / MANIFEST} is no export's manifest: {error!r:.200}") from error
 
 
 class _Verification:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from auditlog_schemas.bad_setting import read_file
 from auditlog_schemas.catalog import PLACEHOLDER, Action, Catalog, EntityType
 from auditlog_schemas.errors import ConfigError
 from auditlog_schemas.limits import ENTITY_TYPES_MAX, METADATA_KEY_BYTES_MAX
@@ -62,7 +63,7 @@ def load_catalog(extra_paths: Iterable[Path | str] = ()) -> Catalog:
     """
     builtin = files("auditlog_schemas")
     sources = [(f"{name} (built in)", (builtin / name).read_text("utf-8")) for name in BUILTIN]
-    sources += [(str(path), _read(Path(path))) for path in extra_paths]
+    sources += [(str(path), read_file("catalog file", Path(path))) for path in extra_paths]
     actions: dict[str, Action] = {}
     entity_types: dict[str, EntityType] = {}
     origin: dict[str, str] = {}
@@ -78,18 +79,11 @@ def load_catalog(extra_paths: Iterable[Path | str] = ()) -> Catalog:
     return Catalog(MappingProxyType(actions), MappingProxyType(entity_types))
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"catalog file {path}: cannot be read: {error}") from error
-
-
 def _parse(name: str, text: str) -> _CatalogFile:
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"catalog file {name}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"catalog file {name}: is not TOML: {error}") from error
     try:
         entries = _CatalogFile.model_validate(content)
     except ValidationError as error:

@@ -91,11 +91,11 @@ class _Expansion:
         raise self._refusal(path, f"unknown type {name!r:.80}")
 
     def _union(self, branches: list[Schema], space: str, path: str, wrappings: int) -> Schema:
+        if len(branches) > UNION_BRANCHES_MAX:
+            raise self._refusal(path, f"a union has at most {UNION_BRANCHES_MAX} branches")
         expanded = [self.expand(branch, space, path, wrappings) for branch in branches]
         if not expanded or any(isinstance(branch, list) for branch in expanded):
             raise self._refusal(path, "a union needs branches, and none of them a union")
-        if len(expanded) > UNION_BRANCHES_MAX:
-            raise self._refusal(path, f"a union has at most {UNION_BRANCHES_MAX} branches")
         kinds = [branch.get("name", branch["type"]) for branch in expanded]
         if len(set(kinds)) < len(kinds):
             raise self._refusal(path, f"a union has two branches of one type: {', '.join(kinds)}")
@@ -121,6 +121,8 @@ class _Expansion:
         return named
 
     def _fields(self, fields: list[Schema], space: str, path: str, wrappings: int) -> list[Schema]:
+        if len(fields) > TYPES_MAX:
+            raise self._refusal(path, f"has more than {TYPES_MAX:,} fields")
         names: set[str] = set()
         expanded = []
         for number, field in enumerate(fields):

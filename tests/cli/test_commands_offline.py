@@ -1,6 +1,7 @@
 """Commands that need neither Kafka nor ClickHouse, and what the others say without them."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from auditlog_cli.local_api import api_environment
+from auditlog_schemas.errors import ConfigError
 from cli.ran import Run
 from kit.stopwatch import Stopwatch
 
@@ -211,3 +214,29 @@ def test_a_number_that_no_partition_has_is_refused(run: Run, command: str, numbe
     ran = run(command, "--partition", number)
     assert (ran.code, ran.out) == (2, "")
     assert "'--partition'" in ran.err
+
+
+def test_a_wrong_schema_file_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUDITLOG_KAFKA", "127.0.0.1:9")
+    bad = tmp_path / "newer.avsc"
+    bad.write_text('{"type": "record", "name": "Order", "fields": []}')
+    for value, what in (
+        (f"{os.pathsep}{bad}", "record Order was written"),
+        (str(tmp_path), "cannot be read"),
+    ):
+        monkeypatch.setenv("AUDITLOG_SCHEMAS", value)
+        ran = run("repair")
+        assert (ran.code, ran.out) == (2, "")
+        assert f"auditlog: schema file {value.strip(os.pathsep)}: " in ran.err
+        assert what in ran.err
+
+
+def test_a_broken_file_of_viewer_keys_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("AUDITLOG_API_VIEWER_KEYS", raising=False)
+    whole = api_environment(tmp_path)["AUDITLOG_API_VIEWER_KEYS"]
+    assert api_environment(tmp_path) == {"AUDITLOG_API_VIEWER_KEYS": whole}
+    path = tmp_path / "viewer-keys.json"
+    for content in (b"", whole.encode()[:9], b'{"local": "\xff"}'):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=rf"^{path} is not JSON, remove it: "):
+            api_environment(tmp_path)

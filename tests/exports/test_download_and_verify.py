@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,30 @@ def test_verifying_finds_what_a_manifest_hides(lab: Lab, tmp_path: Path) -> None
     assert "of another account" in changed(another_account)
     assert "each action" in changed(other_actions)
     with pytest.raises(ConfigError, match=r"manifest\.json"):
+        verify(tmp_path)
+
+
+PART = {"part": 1, "file": "part-00001.jsonl", "bytes": 0, "sha256": sha256().hexdigest(), "rows": 0}
+SHAPE = {"format": "jsonl", "compression": "none", "raw_csv": False, "account_id": "acc_1"}
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is no export's manifest: TypeError"),
+        ("{}", r"is no export's manifest: KeyError\('format'\)"),
+        (json.dumps(SHAPE), r"is no export's manifest: KeyError\('parts'\)"),
+        (json.dumps(SHAPE | {"parts": [7]}), "is no export's manifest: TypeError"),
+        (json.dumps(SHAPE | {"parts": [PART]}), r"is no export's manifest: KeyError\('first'\)"),
+        (json.dumps(SHAPE | {"account_id": 7, "parts": [PART | {"first": {}, "last": 7}]}), "is no export's"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_named(tmp_path: Path, content: str, what: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    (tmp_path / "part-00001.jsonl").touch()
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/manifest\.json {what}"):
         verify(tmp_path)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditlog_schemas.bad_setting import FILE_BYTES_MAX
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.errors import ConfigError
 from auditlog_schemas.limits import ENTITY_TYPES_MAX
@@ -62,6 +63,10 @@ def test_an_extra_file_may_add_entity_types(tmp_path: Path) -> None:
 
 BAD = {
     "syntax": ("[actions.x\n", "line 1"),
+    "syntax that is none": ("\0", r"is not TOML: .*line 1"),
+    "a number of many digits": (ACTION + f"version = {'1' * 10_000}\n", r"is not TOML: .*digits"),
+    "too deep": ("a = " + "[" * 100_000, r"is not TOML: "),
+    "too large": ("#" * (FILE_BYTES_MAX + 1), r"has more than 16,777,216 bytes"),
     "syntax further down": (ACTION + "oops\n", "line 7"),
     "key of a file": ("[colours.red]\n", r"colours: .*[Ee]xtra"),
     "key of an action": (ACTION + 'colour = "red"\n', r"actions\.invoice_sent\.colour: "),
@@ -117,8 +122,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     path = tmp_path / "latin.toml"
     path.write_bytes(b"# caf\xe9\n")
-    with pytest.raises(ConfigError, match=r"latin\.toml: cannot be read: .*utf-8"):
+    with pytest.raises(ConfigError, match=r"latin\.toml: is not UTF-8: .* at byte 5"):
         load_catalog([path])
+
+
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"catalog file {tmp_path}: cannot be read: Is a directory"):
+        load_catalog([tmp_path])
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, "extra.toml", "\ufeff" + ACTION)
+    assert "invoice_sent" in load_catalog([path]).actions
 
 
 def test_exactly_the_most_entity_types_are_allowed(tmp_path: Path) -> None:
