@@ -18,7 +18,8 @@ import pytest
 from auditlog_cli.event_input import parse_event
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_local.running_stack import find_running
-from auditlog_schemas.codec import encode
+from auditlog_schemas.codec import EVENT_SCHEMA, encode
+from auditlog_schemas.fingerprints import schema_fingerprint
 from auditlog_storage.connection import Connection
 from auditlog_storage.reader import LogReader
 from auditlog_storage.settings import StorageSettings
@@ -234,17 +235,21 @@ def test_dead_letters_are_listed_shown_and_replayed(
     assert running is not None
     unknown = encode(parse_event(event("acc_dead", 1, action="license_transferred")).to_record())
     writer = AcknowledgedWriter(running.kafka)
-    writer.write("audit.events", [Outgoing(b"acc_dead", b"\x1b[31mnonsense"), Outgoing(b"acc_dead", unknown)])
+    newer = EVENT_SCHEMA | {"fields": [*EVENT_SCHEMA["fields"], {"name": "x", "type": "string"}]}
+    good = encode(parse_event(event("acc_dead", 2)).to_record())
+    early = b"\xc3\x01" + schema_fingerprint(newer) + good[10:] + b"\x02y"
+    bodies = (b"\x1b[31mnonsense", unknown, early)
+    writer.write("audit.events", [Outgoing(b"acc_dead", body) for body in bodies])
     writer.close()
     deadline = time.monotonic() + 120
-    while "2 in all" not in (done := auditlog("dead-letters", "list")).stderr:
+    while "3 in all" not in (done := auditlog("dead-letters", "list")).stderr:
         assert time.monotonic() < deadline, done.stderr
         time.sleep(0.3)
     letters = {
         letter["rule"]: letter
         for letter in map(json.loads, auditlog("dead-letters", "list", "--json").stdout.splitlines())
     }
-    assert set(letters) == {"unknown_framing", "unknown_action"}
+    assert set(letters) == {"unknown_framing", "unknown_action", "unknown_fingerprint"}
     shown = auditlog("dead-letters", "show", letters["unknown_framing"]["id"]).stdout
     assert "1b 5b 33 31 6d 6e 6f 6e" in shown
     assert "\x1b" not in shown
@@ -255,15 +260,21 @@ def test_dead_letters_are_listed_shown_and_replayed(
     assert "`auditlog dead-letters list`" in missing.stderr
 
     nothing = auditlog("dead-letters", "replay", "--all")
-    assert nothing.stdout == "0 published again, 2 left that today's rules reject too\n"
-    assert "extend the catalog" in nothing.stderr
-    more = tmp_path / "more.toml"
+    assert nothing.stdout == "0 published again, 3 left that today's rules reject too\n"
+    told = dict(line.split(" 1: ", 1) for line in nothing.stderr.splitlines())
+    assert told["unknown_framing"].startswith("no setting helps: mend the service that sent them")
+    assert told["unknown_action"].startswith("extend the catalog (AUDITLOG_CATALOG)")
+    assert told["unknown_fingerprint"].startswith("give the consumers the schema")
+    more, schema = tmp_path / "more.toml", tmp_path / "newer.avsc"
     more.write_text(
         '[actions.license_transferred]\ngroup="Licenses"\nentity_type="license"\nkind="moved"\n'
         'sentence="{actor} moved license {entity}"\n'
     )
-    done = auditlog("dead-letters", "replay", "--all", AUDITLOG_CATALOG=str(more))
-    assert done.stdout == "1 published again, 1 left that today's rules reject too\n"
+    schema.write_text(json.dumps(newer))
+    done = auditlog("dead-letters", "replay", "--rule", "unknown_fingerprint", AUDITLOG_SCHEMAS=str(schema))
+    assert (done.stdout, done.stderr) == ("1 published again, 0 left that today's rules reject too\n", "")
+    done = auditlog("dead-letters", "replay", letters["unknown_action"]["id"], AUDITLOG_CATALOG=str(more))
+    assert done.stdout == "1 published again, 0 left that today's rules reject too\n"
 
 
 def test_check_and_doctor_find_everything_in_order(auditlog: Auditlog) -> None:

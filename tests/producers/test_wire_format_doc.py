@@ -12,6 +12,7 @@ from fastavro.schema import to_parsing_canonical_form
 from auditlog_producers import AuditEvent
 from auditlog_schemas import limits
 from auditlog_schemas.codec import EVENT_FINGERPRINT, EVENT_SCHEMA, encode
+from auditlog_schemas.fingerprints import hamba_fingerprint
 from auditlog_schemas.rules import FIELD_RULES
 from auditlog_schemas.strict import CONTENT_RULES, STRUCTURE_RULES
 
@@ -65,6 +66,7 @@ def test_the_fingerprint_is_crc_64_avro_of_the_canonical_form() -> None:
     canonical = to_parsing_canonical_form(EVENT_SCHEMA).encode()
     assert _crc_64_avro(canonical).to_bytes(8, "little") == EVENT_FINGERPRINT
     assert f"**`{EVENT_FINGERPRINT.hex(' ')}`**" in DOCUMENT
+    assert f"`{hamba_fingerprint(EVENT_SCHEMA).hex(' ')}`" in _section("Fingerprint")
 
 
 def _crc_64_avro(data: bytes) -> int:

@@ -117,25 +117,23 @@ def replay(
     everything: Annotated[bool, typer.Option("--all", help="Every dead letter.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Publish again what today's catalog accepts, after a fix; the others stay where they are."""
+    """Publish again what today's catalog and schemas accept, after a fix; the others stay where they are."""
     if sum((bool(letters), rule is not None, everything)) != 1:
         raise ConfigError("dead-letters replay: give ids, or --rule RULE, or --all")
+    from auditlog_cli.replay_advice import NotingJudge, advice
     from auditlog_consumer.dead_letter_log import DeadLetterLog
     from auditlog_consumer.service import build_judge
 
     settings = consumer_settings(data_dir)
-    log = DeadLetterLog(settings)
+    log, judge = DeadLetterLog(settings), NotingJudge(build_judge(settings))
     chosen = list(_chosen(log.read(), letters)) if letters else _of_rule(log.read(), rule)
-    done = log.replay(chosen, build_judge(settings))
+    done = log.replay(chosen, judge)
     again = done.already_replayed
     before = f", {again:,} left that were published again before" if again else ""
     left = f"{done.still_rejected:,} left that today's rules reject too"
     write(f"{done.replayed:,} published again, {left}{before}")
-    if done.still_rejected and not done.replayed:
-        say(
-            "nothing has changed for these: extend the catalog (AUDITLOG_CATALOG), restart the consumers "
-            "with it, then replay"
-        )
+    for line in advice(judge.rejected, done.still_rejected - judge.rejected.total()):
+        say(line)
 
 
 def _of_rule(letters: Iterable[DeadLetter], rule: str | None) -> Iterator[DeadLetter]:
