@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -40,29 +40,32 @@ class AcknowledgedWriter:
                 # How large a message may be is for the topic to say; a batch of several stays below that.
                 "message.max.bytes": 1_000_000_000,
                 "batch.size": 750_000,
+                # Of all threads together; who writes more waits until some of it is acknowledged.
+                "queue.buffering.max.kbytes": 32 * 1024,
                 "delivery.timeout.ms": int(ACKNOWLEDGED_SECONDS_MAX * 1000),
                 "log_level": 2,
             },
         )
 
-    def write(self, topic: str, messages: Sequence[Outgoing]) -> None:
-        """Write all messages, in order within a key.
+    def write(self, topic: str, messages: Iterable[Outgoing]) -> None:
+        """Write all messages, in order within a key. Each is taken when there is room for it.
 
         Raises:
             BrokerUnavailable: some were not acknowledged in time; any of them may be there or not.
             TerminalError: Kafka refuses them.
         """
         outcomes: list[KafkaError | None] = []
+        count = 0
         for message in messages:
             self._produce(topic, message, outcomes)
+            count += 1
         deadline = time.monotonic() + ACKNOWLEDGED_SECONDS_MAX + 5.0
-        while len(outcomes) < len(messages) and time.monotonic() < deadline:
+        while len(outcomes) < count and time.monotonic() < deadline:
             self._producer.poll(0.05)
         for error in outcomes:
             if error is not None:
                 raise translate(error, f"writing to {topic}")
-        if len(outcomes) < len(messages):
-            missing = len(messages) - len(outcomes)
+        if missing := count - len(outcomes):
             raise BrokerUnavailable(f"Kafka did not acknowledge {missing} messages written to {topic}")
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ class Batch:
 
     def cut(self, place: int) -> tuple[Batch, Batch]:
         """Return two batches: of the messages before a place, at least one, and of those from it on."""
-        first = int(self.messages.offsets[place])
+        first = int(self.messages.first_offsets[place])
         before = self.messages.between(0, place)
         behind = self.messages.between(place, len(self.messages))
         return (

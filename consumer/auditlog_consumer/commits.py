@@ -82,6 +82,11 @@ class Commits:
             if partition in self._open:
                 self._waiting.setdefault(partition, []).append(_Wish(offset, metadata))
 
+    def leave_behind(self, partition: int, offset: int, metadata: str) -> None:
+        """Have an offset committed as the last one of a partition that takes no wishes any more."""
+        with self._lock:
+            self._waiting.setdefault(partition, []).append(_Wish(offset, metadata))
+
     def take(self) -> list[tuple[int, int, str]]:
         """Return (partition, offset, metadata) of what is to be sent now."""
         with self._lock:

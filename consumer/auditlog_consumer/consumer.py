@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
+from concurrent.futures import Future
 from operator import itemgetter
-from typing import Final
+from typing import Final, Protocol, cast
 from uuid import UUID
 
 import structlog
 
 from auditlog_consumer import metrics
-from auditlog_consumer.assignment import Assigned, Judging, Storing
-from auditlog_consumer.batch import Batch, BatchLimits, Collector
+from auditlog_consumer.assignment import Assigned, Judging, Ready, Storing
+from auditlog_consumer.batch import BatchLimits, Collector
 from auditlog_consumer.gauges import Gauges
 from auditlog_consumer.group import GroupMember, Polled
-from auditlog_consumer.judge import Judge, Verdicts
+from auditlog_consumer.judge import Judge
 from auditlog_consumer.partition import Epoch, EpochEnded, Partition
-from auditlog_consumer.patience import persist
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.runtime import Flag, Runtime
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
+from auditlog_consumer.stopped import Stopped, pause_seconds, stops_all
 from auditlog_consumer.store import BatchStore
 from auditlog_consumer.turns import Turns
+from auditlog_schemas.errors import AuditError, RegistryUnavailable
+from auditlog_schemas.schema_ids import Answer
 from auditlog_storage.ledger import Range
 
 POLL_MESSAGES_MAX: Final = 10_000
@@ -35,6 +37,13 @@ BACKLOG_AGE_FACTOR: Final = 4
 """How many times longer a batch may wait for more messages while its partition has more."""
 
 _log = structlog.get_logger("auditlog.consumer")
+
+
+class Lookups(Protocol):
+    """Asks for schemas; implemented by `auditlog_schemas.schema_lookups.SchemaLookups`."""
+
+    def ask(self, schema_ids: Iterable[int]) -> Future[dict[int, Answer]]:
+        """Return the answers to be: one for each id, once all are there. Waits for nothing."""
 
 
 class Consumer:
@@ -51,6 +60,7 @@ class Consumer:
         group: GroupMember,
         recovery: Recovery,
         judge: Judge,
+        lookups: Lookups,
         store: BatchStore,
         runtime: Runtime,
     ) -> None:
@@ -59,6 +69,7 @@ class Consumer:
         self._group = group
         self._recovery = recovery
         self._judge = judge
+        self._lookups = lookups
         self._store = store
         self._runtime = runtime
         self._assigned: dict[int, Assigned] = {}
@@ -82,8 +93,10 @@ class Consumer:
     def run(self, stop: Flag) -> None:
         """Consume until `stop` is set; then finish the batches under way, within `stop_seconds_max`.
 
+        What is terminal for one partition stops that partition: it is said, and tried again later.
+
         Raises:
-            TerminalError: something that only an operator can mend; nothing was committed for it.
+            TerminalError: what is wrong for the whole process, see `stops_all`; nothing was committed for it.
         """
         self._group.join(self._on_assigned, self._on_revoked, self._on_lost)
         try:
@@ -93,6 +106,7 @@ class Consumer:
                 self._start_batches()
                 self._balance()
                 self._restart()
+                self._retry()
                 self._gauges.show(self._assigned, self._turns.crowded)
             self._finish()
         finally:
@@ -108,10 +122,10 @@ class Consumer:
             _log.info("assigned", partition=str(partition))
             self._recover(partition, "assigned")
 
-    def _recover(self, partition: Partition, reason: str) -> None:
+    def _recover(self, partition: Partition, reason: str, failures: int = 0) -> None:
         """Begin a new epoch: nothing of the partition is read until a storing thread has found its start."""
         metrics.began(reason)
-        assigned = Assigned(partition, Epoch(self._runtime.flag()))
+        assigned = Assigned(partition, Epoch(self._runtime.flag()), failures=failures)
         assigned.recovering = self._recovering.submit(self._recovery.start, partition, assigned.epoch)
         self._assigned[partition.number] = assigned
 
@@ -138,15 +152,22 @@ class Consumer:
         ended = [self._assigned.pop(number) for number in list(numbers) if number in self._assigned]
         for assigned in ended:
             assigned.epoch.end()
+            if assigned.judging is not None and assigned.judging.lookup is not None:
+                assigned.judging.lookup.cancel()
         metrics.ended(reason, [assigned.partition.number for assigned in ended])
         self._group.release([assigned.partition.number for assigned in ended])
 
     def _poll(self, stop: Flag) -> Polled:
-        """Take what Kafka's client has; while there is no room, next to nothing, but go on polling."""
+        """Take what has been fetched; while there is no room, nothing, but go on polling.
+
+        One message at a time is taken when no batch is on its way that will make room: one that has to be
+        whole may just lack it.
+        """
         if not self._turns.crowded:
             return self._group.poll(POLL_MESSAGES_MAX, POLL_SECONDS)
         stop.wait(CROWDED_POLL_SECONDS)
-        return self._group.poll(1, CROWDED_POLL_SECONDS)
+        is_busy = any(one.is_busy for one in self._assigned.values())
+        return self._group.poll(0 if is_busy else 1, CROWDED_POLL_SECONDS)
 
     def _collect(self, polled: Polled) -> None:
         now = self._runtime.monotonic()
@@ -162,6 +183,8 @@ class Consumer:
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
                 self._read_again(assigned, assigned.collector.reach(end_offset, now))
+        for number in polled.failures.keys() & self._assigned.keys():
+            self._stop(self._assigned[number], polled.failures[number])
         for number in polled.out_of_range & self._assigned.keys():
             self._group.stop(number)
             self._give_up_position(self._assigned[number])
@@ -191,6 +214,41 @@ class Consumer:
                 self._end([number], "out_of_range")
                 self._recover(assigned.partition, "out_of_range")
 
+    def _stop(self, assigned: Assigned, error: BaseException) -> None:
+        """Stop one partition and say so; the others go on.
+
+        Raises:
+            TerminalError: the error is not of this partition alone.
+        """
+        if stops_all(error):
+            raise error
+        partition, failures = assigned.partition, assigned.failures + 1
+        pause = pause_seconds(failures)
+        metrics.ALARMS.labels("partition_stopped").inc()
+        _log.error(
+            "partition stopped; see docs/operations.md, 'partition stopped'",
+            partition=str(partition),
+            error=str(error),
+            failures=failures,
+            retry_in_seconds=pause,
+            # What nobody foresaw is told with its traceback.
+            exc_info=None if isinstance(error, AuditError) else error,
+        )
+        self._end([partition.number], "failed")
+        self._group.stop(partition.number)
+        self._group.tell(partition.number, str(error) or type(error).__name__)
+        stopped = Stopped(cast(Exception, error), self._runtime.monotonic() + pause, assigned.under_way)
+        self._assigned[partition.number] = Assigned(
+            partition, assigned.epoch, stopped=stopped, failures=failures
+        )
+
+    def _retry(self) -> None:
+        """Begin anew with stopped partitions whose pause is over."""
+        now = self._runtime.monotonic()
+        for number, assigned in list(self._assigned.items()):
+            if assigned.stopped is not None and assigned.stopped.is_over(now):
+                self._recover(self._assigned.pop(number).partition, "retried", assigned.failures)
+
     def _finish(self) -> None:
         """Take the batches that are being stored to their end, for a bounded time; begin no others."""
         for assigned in self._assigned.values():
@@ -208,12 +266,16 @@ class Consumer:
     def _settle(self) -> None:
         """Take the results of the other threads."""
         for assigned in list(self._assigned.values()):
-            if assigned.recovering is not None and assigned.recovering.done():
-                self._started(assigned, assigned.recovering.result())
-            if assigned.storing is not None and assigned.storing.range.done():
-                # While this consumer stops, batches that are not announced yet end without a range.
-                with suppress(EpochEnded):
+            try:
+                if assigned.recovering is not None and assigned.recovering.done():
+                    self._started(assigned, assigned.recovering.result())
+                if assigned.storing is not None and assigned.storing.range.done():
                     self._stored(assigned, assigned.storing.range.result())
+            except EpochEnded:
+                # While this consumer stops, batches that are not announced yet end without a range.
+                pass
+            except Exception as error:
+                self._stop(assigned, error)
 
     def _started(self, assigned: Assigned, start: Start) -> None:
         assigned.recovering = None
@@ -228,6 +290,7 @@ class Consumer:
 
     def _stored(self, assigned: Assigned, done: Range) -> None:
         assigned.storing = None
+        assigned.failures = 0
         metrics.reached(done)
         _log.info(
             "stored",
@@ -243,14 +306,12 @@ class Consumer:
     def _start_batches(self) -> None:
         """Move batches on: from judged to being stored, from collected to being judged."""
         now = self._runtime.monotonic()
-        for assigned in self._assigned.values():
-            judging, start = assigned.judging, assigned.start
-            if judging is not None and judging.verdicts.done() and assigned.storing is None and start:
-                range = self._storing.submit(
-                    self._store.store, judging.verdicts.result(), assigned.epoch, start
-                )
-                assigned.storing = Storing(range, judging.held_bytes, judging.oldest_millis)
-                assigned.judging = None
+        for assigned in list(self._assigned.values()):
+            if assigned.judging is not None and assigned.start is not None:
+                try:
+                    self._move_on(assigned, assigned.judging, assigned.start)
+                except Exception as error:
+                    self._stop(assigned, error)
         # The oldest first: where not all can be stored at once, each gets its turn.
         able = [(one, one.collector) for one in self._assigned.values() if one.collector and not one.judging]
         for assigned, collector in sorted(able, key=lambda pair: pair[1].oldest_seconds):
@@ -258,6 +319,34 @@ class Consumer:
             if collector.ready(now, waits=self._waits(assigned, age_seconds)):
                 self._judge_next(assigned, collector, now)
         self._make_room(now)
+
+    def _move_on(self, assigned: Assigned, judging: Judging, start: Start) -> None:
+        """Move a batch on that is being judged.
+
+        What comes before a message whose schema has to be asked for is stored at once, and the rest waits.
+        But a range that was announced stays whole.
+        """
+        batch = judging.batch
+        if batch is not None and judging.lookup is None and not judging.ready and judging.judged.done():
+            judged = judging.judged.result()
+            is_announced = start.replay is not None and start.replay.first == batch.first_offset
+            rest = batch if judged.rest is not None and is_announced else judged.rest
+            if judged.verdicts is not None and rest is not batch:
+                held_bytes = batch.messages.held_bytes - (rest.messages.held_bytes if rest else 0)
+                judging.ready = Ready(judged.verdicts, held_bytes, batch.messages.oldest_millis)
+            judging.batch = rest
+            if rest is not None:
+                judging.lookup = self._lookups.ask(judged.unanswered)
+        if (ready := judging.ready) is not None and assigned.storing is None:
+            range = self._storing.submit(self._store.store, ready.verdicts, assigned.epoch, start)
+            assigned.storing = Storing(range, ready.held_bytes, ready.oldest_millis)
+            judging.ready = None
+            if judging.batch is None:
+                assigned.judging = None
+        if judging.batch is not None and judging.lookup is not None and judging.lookup.done():
+            judging.answers |= judging.lookup.result()
+            judging.lookup = None
+            judging.judged = self._judging.submit(self._judge.judge_part, judging.batch, judging.answers)
 
     def _waits(self, assigned: Assigned, age_seconds: float) -> bool:
         """Tell whether nothing is gained by taking a batch for its age alone: it grows until it is stored.
@@ -267,18 +356,29 @@ class Consumer:
         """
         if assigned.paused and not assigned.out_of_range and not self._turns.holds(assigned.partition.number):
             return True
-        busy = sum(1 for one in self._assigned.values() if one.judging or one.storing)
+        busy = sum(one.is_busy for one in self._assigned.values())
         able = assigned.storing is None and busy < self._settings.storing_threads
         return not able and age_seconds < self._limits.backlog_age_seconds_max
 
     def _make_room(self, now_seconds: float) -> None:
-        """Take the largest batch as it is when memory is full of batches of which none is ready."""
-        if not self._turns.crowded or any(one.judging or one.storing for one in self._assigned.values()):
+        """Take the largest batch as it is when memory is full of batches of which none is ready.
+
+        When it is full of what waits for the schema registry, the partition that holds most of it is stopped
+        and read again later: others must not wait for its schema.
+        """
+        if not self._turns.crowded or any(one.is_busy for one in self._assigned.values()):
+            return
+        waiting = [one for one in self._assigned.values() if one.waits_for_schema]
+        if sum(one.held_bytes for one in waiting) > self._settings.buffered_bytes_max // 2:
+            fullest = max(waiting, key=lambda one: one.held_bytes)
+            self._stop(fullest, RegistryUnavailable("memory is full of messages whose schemas are asked for"))
             return
         able = [
             (one.collector.held_bytes, one, one.collector)
             for one in self._assigned.values()
-            if one.collector is not None and one.collector.offsets and not one.collector.is_replaying
+            if one.collector is not None
+            and one.collector.offsets
+            and not (one.collector.is_replaying or one.judging)
         ]
         if able:
             _, fullest, collector = max(able, key=itemgetter(0))
@@ -286,11 +386,7 @@ class Consumer:
 
     def _judge_next(self, assigned: Assigned, collector: Collector, now_seconds: float) -> None:
         batch = collector.take(now_seconds)
-        verdicts = self._judging.submit(self._judge_batch, batch, assigned.epoch)
-        assigned.judging = Judging(verdicts, batch.messages.held_bytes, batch.messages.oldest_millis)
-
-    def _judge_batch(self, batch: Batch, epoch: Epoch) -> Verdicts:
-        return persist(epoch, "judging", lambda: self._judge.judge(batch), **batch.where)
+        assigned.judging = Judging(batch, self._judging.submit(self._judge.judge_part, batch, {}))
 
     def _balance(self) -> None:
         """Have Kafka asked for the partitions whose turn it is, and not for the others."""

@@ -11,10 +11,10 @@ from hashlib import sha256
 from typing import Any, Final
 
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
-from auditlog_consumer.check.topic_reader import read_between
 from auditlog_consumer.judge import Judge
 from auditlog_consumer.messages import BATCH_RULES
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.topic_reader import read_between
 from auditlog_consumer.topics import Topics
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.record import time_of

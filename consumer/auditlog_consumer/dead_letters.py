@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 from typing import Final
 
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Headers, Outgoing
@@ -56,10 +57,8 @@ class DeadLetterSink:
             BrokerUnavailable: some were not acknowledged in time: write all of them again.
             TerminalError: Kafka refuses them.
         """
-        letters = [
-            letter for each in rejected for letter in letters_of(partition, each, self._catalog_version)
-        ]
-        self._writer.write(self._topic, letters)
+        letters = (letters_of(partition, each, self._catalog_version) for each in rejected)
+        self._writer.write(self._topic, chain.from_iterable(letters))
 
 
 def letters_of(partition: Partition, rejection: Rejection, catalog_version: str) -> Iterator[Outgoing]:

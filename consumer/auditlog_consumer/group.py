@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from auditlog_consumer.commits import Commits
 from auditlog_consumer.fetch.fetcher import Fetcher
+from auditlog_consumer.intent import with_trouble
 from auditlog_consumer.kafka_errors import made, translate
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.settings import ConsumerSettings
@@ -63,6 +64,8 @@ class GroupMember:
         self._reading: set[int] = set()
         self._lost = False
         self._given: set[int] = set()
+        # What the group's coordinator was last told, or said, of each partition.
+        self._committed: dict[int, tuple[int, str]] = {}
         self._idle_seconds_max = IDLE_SESSIONS * settings.session_timeout_seconds
         self._given_seconds = time.monotonic()
         session_millis = int(settings.session_timeout_seconds * 1000)
@@ -127,6 +130,7 @@ class GroupMember:
             # Nothing, ever: the fetcher reads, once the start is known.
             consumer.incremental_assign([])
             for tp in given:
+                self._committed.pop(tp.partition, None)
                 self._commits.open(tp.partition)
             self._given |= {tp.partition for tp in given}
             on_assigned([tp.partition for tp in given])
@@ -143,6 +147,7 @@ class GroupMember:
                 consumer.incremental_unassign([])
                 for tp in partitions:
                     self.stop(tp.partition)
+                    self._committed.pop(tp.partition, None)
 
             return take
 
@@ -154,7 +159,7 @@ class GroupMember:
         )
 
     def poll(self, messages_max: int, seconds: float) -> Polled:
-        """Return what arrives within `seconds`, sooner when there are `messages_max` messages.
+        """Return what arrives within `seconds`, at most `messages_max` messages, which may be none.
 
         Raises:
             ConfigError, TerminalError: Kafka says something that waiting will not mend.
@@ -188,6 +193,7 @@ class GroupMember:
             ConfigError, TerminalError: as in `poll`.
         """
         if wanted := self._commits.take():
+            self._committed.update((number, (offset, metadata)) for number, offset, metadata in wanted)
             positions = [TopicPartition(self._topic, *position) for position in wanted]
             self._consumer.commit(offsets=positions, asynchronous=True)
         said = self._consumer.poll(ANSWERS_SECONDS if self._commits.are_on_their_way else 0)
@@ -270,7 +276,11 @@ class GroupMember:
             raise translate(error.args[0], "reading the committed offset") from error
         if found.error is not None:
             raise translate(found.error, "reading the committed offset")
-        return None if found.offset < 0 else (found.offset, found.metadata or "")
+        if found.offset < 0:
+            self._committed[partition] = (0, "")
+            return None
+        self._committed[partition] = (found.offset, found.metadata or "")
+        return self._committed[partition]
 
     def commit(self, partition: int, next_offset: int) -> None:
         """Have Kafka told, by a `poll` to come, how far we are and that nothing is announced any more.
@@ -278,6 +288,16 @@ class GroupMember:
         Nothing depends on it: the ledger is the truth, and an intent that lies before it is ignored.
         """
         self._commits.leave(partition, next_offset, "")
+
+    def tell(self, partition: int, trouble: str) -> None:
+        """Have Kafka told, by a `poll` to come, why a partition is stopped: `auditlog doctor` shows it.
+
+        It goes beside what was announced last, which stays as it is. Call it only from the thread that polls,
+        once no other thread can announce anything for the partition any more.
+        """
+        if (last := self._committed.get(partition)) is not None:
+            offset, metadata = last
+            self._commits.leave_behind(partition, offset, with_trouble(metadata, trouble))
 
     def release(self, partitions: Iterable[int]) -> None:
         """Let go of threads that wait for a commit of these partitions: they get BrokerUnavailable."""

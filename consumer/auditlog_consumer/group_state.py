@@ -10,7 +10,7 @@ from typing import Final, Self
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from auditlog_consumer.intent import Intent
+from auditlog_consumer.intent import Intent, trouble_of
 from auditlog_consumer.kafka_errors import translate
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import BrokerUnavailable
@@ -50,10 +50,11 @@ class GroupState:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Kafka's committed offset, and the intent in its metadata, if there is one."""
+    """Kafka's committed offset, and what its metadata holds: an intent, and what stopped the partition."""
 
     offset: int
     intent: Intent | None
+    trouble: str = ""
 
 
 class GroupObserver:
@@ -100,7 +101,9 @@ class GroupObserver:
             if at.error is not None:
                 raise translate(at.error, "reading the committed offsets")
         return {
-            at.partition: Committed(at.offset, Intent.from_metadata(at.metadata or ""))
+            at.partition: Committed(
+                at.offset, Intent.from_metadata(at.metadata or ""), trouble_of(at.metadata or "")
+            )
             for at in answers
             if at.offset >= 0
         }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
-from auditlog_schemas.errors import BrokerUnavailable, TerminalError
+from auditlog_schemas.errors import BrokerUnavailable, ConfigError
 
 
 class Names(Protocol):
@@ -40,7 +40,7 @@ class TopicIdentity:
         """Return when all messages read before `read_seconds` are known to be of our topic.
 
         Raises:
-            TerminalError: the topic was deleted and made again.
+            ConfigError: the topic was deleted and made again.
             BrokerUnavailable: Kafka did not answer, or has no such topic.
         """
         if self._confirmed_seconds >= read_seconds:
@@ -50,7 +50,7 @@ class TopicIdentity:
         if found is None:
             raise BrokerUnavailable(f"Kafka has no topic {self._topic!r} any more")
         if found != self._topic_id:
-            raise TerminalError(
+            raise ConfigError(
                 f"topic {self._topic} was deleted and made again: its id is {found}, it was "
                 f"{self._topic_id}; see docs/operations.md, 'topic recreated'"
             )

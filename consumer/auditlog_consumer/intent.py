@@ -10,6 +10,9 @@ from uuid import UUID
 WINDOW_MAX: Final = 100_000_000
 
 
+TROUBLE_BYTES_MAX: Final = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """Rows of these offsets are about to be inserted as one block: whoever comes next does exactly that.
@@ -54,3 +57,25 @@ class Intent:
         if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
             return None
         return intent if intent.first <= intent.last and intent.window <= WINDOW_MAX else None
+
+
+def with_trouble(metadata: str, trouble: str) -> str:
+    """Return a commit's metadata with what stopped its partition beside the intent, if it holds one."""
+    fields = _fields(metadata) if Intent.from_metadata(metadata) else {}
+    cut = trouble.encode("utf-8", "replace")[:TROUBLE_BYTES_MAX].decode("utf-8", "ignore")
+    # Escaped this may become six times as long, which still fits.
+    return json.dumps({**fields, "trouble": cut}, separators=(",", ":"), ensure_ascii=False)
+
+
+def trouble_of(metadata: str) -> str:
+    """Return what stopped a partition, by its commit's metadata; empty when it is not stopped."""
+    trouble = _fields(metadata).get("trouble")
+    return trouble if isinstance(trouble, str) else ""
+
+
+def _fields(metadata: str) -> dict[str, Any]:
+    try:
+        found = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

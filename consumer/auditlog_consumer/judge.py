@@ -196,7 +196,8 @@ class Judge:
             self.read(value, received_millis, answers.__getitem__)
         except InvalidEvent as error:
             if error.rule == verdict.rule:
-                found = error
+                # Without its traceback, whose frames would keep the whole batch in memory.
+                found = type(error)(error.rule, error.field, error.detail)
         return Rejection(int(messages.offsets[index]), received_millis, messages.keys[index], value, found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -30,8 +30,7 @@ def received_at(
     with suppress(BrokerUnavailable):
         for number, offset in offsets.items():
             spans = {number: (offset, _OFFSETS_MAX)}
-            with closing(messages_between(settings, spans, seconds_max)) as reading:
-                for _, messages in reading:
-                    found[number] = time_of(int(messages.received_millis[0]))
-                    break
+            for _, messages in messages_between(settings, spans, seconds_max):
+                found[number] = time_of(int(messages.received_millis[0]))
+                break
     return found

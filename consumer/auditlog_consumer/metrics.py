@@ -25,11 +25,17 @@ PREFIX: Final = "auditlog_consumer_"
 SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 RECOVERY_SECONDS_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
-STATES: Final = ("recovering", "reading", "waiting")
+STATES: Final = ("recovering", "reading", "waiting", "stopped")
 STEPS: Final = ("announce", "insert", "read_back", "dead_letter", "ledger")
-BEGUN: Final = ("assigned", "out_of_range")
-ENDED: Final = ("revoked", "lost", "out_of_range", "stopped")
-ALARM_KINDS: Final = ("lost", "committed_beyond_ledger", "stored_twice", "acknowledged_not_stored")
+BEGUN: Final = ("assigned", "out_of_range", "retried")
+ENDED: Final = ("revoked", "lost", "out_of_range", "failed", "stopped")
+ALARM_KINDS: Final = (
+    "lost",
+    "committed_beyond_ledger",
+    "stored_twice",
+    "acknowledged_not_stored",
+    "partition_stopped",
+)
 
 
 def _counter(name: str, help: str, *labels: str) -> Counter:

@@ -19,7 +19,7 @@ from auditlog_consumer.runtime import Runtime
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
 from auditlog_consumer.window import Window, keys_of
-from auditlog_schemas.errors import TerminalError
+from auditlog_schemas.errors import ConfigError, TerminalError
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
@@ -87,8 +87,9 @@ class Recovery:
         recorded, a ``lost`` range is recorded and said loudly.
 
         Raises:
-            TerminalError: the topic was deleted and made again; another group works on this table; or Kafka's
-                log ends before what was recorded, announced or stored: it is not the log we know.
+            ConfigError: the topic was deleted and made again, or another group works on this table.
+            TerminalError: Kafka's log ends before what was recorded, announced or stored: it is not the log
+                we know.
             EpochEnded: the partition was taken away meanwhile.
         """
 
@@ -145,7 +146,7 @@ class Recovery:
         furthest = self._ledger.furthest(partition.topic_id, partition.number)
         ours = (self._settings.group, self._settings.takes_over_group)
         if furthest is not None and furthest.consumer_group not in ours:
-            raise TerminalError(
+            raise ConfigError(
                 f"{partition} is recorded by consumer group {furthest.consumer_group!r}, this is group "
                 f"{self._settings.group!r}, and two groups on one table would store everything twice; "
                 "see docs/operations.md, 'another consumer group'"

@@ -6,6 +6,7 @@ import threading
 
 import structlog
 
+from auditlog_consumer import metrics
 from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN, DeadLetterSink
@@ -22,9 +23,10 @@ from auditlog_consumer.store import BatchStore
 from auditlog_consumer.topics import TopicInfo, Topics
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import WriterSchemas
-from auditlog_schemas.errors import ConfigError
+from auditlog_schemas.errors import ConfigError, RegistryUnavailable
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
 from auditlog_schemas.schema_file import read_schema_file
+from auditlog_schemas.schema_lookups import SchemaLookups
 from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
@@ -61,9 +63,11 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     identity = TopicIdentity(topics, topic.name, topic.topic_id, runtime.monotonic)
     store = BatchStore(settings, group, identity, dead_letters, events, stored, ledger, runtime)
     recovery = Recovery(settings, ledger, stored, events, topics, identity, group, runtime)
+    lookups = SchemaLookups(judge.schemas.by_id, _tell_registry_trouble)
     try:
-        Consumer(settings, topic.topic_id, group, recovery, judge, store, runtime).run(stop)
+        Consumer(settings, topic.topic_id, group, recovery, judge, lookups, store, runtime).run(stop)
     finally:
+        lookups.close()
         writer.close()
 
 
@@ -80,6 +84,13 @@ def build_judge(settings: ConsumerSettings) -> Judge:
         lookup = SchemaRegistry(settings.schema_registry_url)
     schemas = WriterSchemas([read_schema_file(path) for path in settings.schemas], lookup)
     return Judge(schemas, load_catalog(settings.catalog))
+
+
+def _tell_registry_trouble(error: RegistryUnavailable, pause_seconds: float) -> None:
+    metrics.RETRIES.labels("asking the registry").inc()
+    _log.warning(
+        "waiting", doing="asking the registry", error=str(error), retry_in_seconds=round(pause_seconds, 1)
+    )
 
 
 def _ensure(topics: Topics, settings: ConsumerSettings) -> TopicInfo:

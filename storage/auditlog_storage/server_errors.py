@@ -86,6 +86,9 @@ HINTS: Final[dict[int, str]] = {
 }
 """What to add to a terminal error of these codes."""
 
+OTHER_VERSION: Final = frozenset({16, 47, 60, 115})
+"""Codes of `StorageRejected` that say: these tables, or this server, are not the ones of this version."""
+
 _TEXT_MAX: Final = 1_000
 
 

@@ -24,7 +24,7 @@ from kit.pipeline import Pipeline
 pytestmark = pytest.mark.integration
 
 STEPS: list[tuple[type, str, str]] = [
-    (Judge, "judge", "before"),
+    (Judge, "judge_part", "before"),
     (GroupMember, "announce", "before"),
     (GroupMember, "announce", "after"),
     (EventWriter, "insert", "before"),

@@ -188,7 +188,7 @@ def test_gauges_are_shown_once_a_second() -> None:
         2: Holding("reading", 0, None),
     }
     gauges.show(assigned, True)
-    assert [value("partitions", state=state) for state in metrics.STATES] == [0, 2, 1]
+    assert [value("partitions", state=state) for state in metrics.STATES] == [0, 2, 1, 0]
     assert (value("held_bytes"), value("crowded")) == (30, 1)
     assert value("oldest_held_timestamp_seconds", partition="0") == 5
     assert value("oldest_held_timestamp_seconds", partition="1") is None

@@ -213,27 +213,6 @@ def test_retention_that_overtakes_a_running_consumer_is_recorded_as_lost(
     pipeline.close()
 
 
-def test_a_log_that_ends_before_the_ledger_stops_the_consumer(pipeline: Pipeline) -> None:
-    topic_id = Topics(pipeline.settings.kafka).describe(pipeline.topic).topic_id
-    Ledger(pipeline.connection).append(
-        Range(
-            topic=pipeline.topic,
-            topic_id=topic_id,
-            kafka_partition=2,
-            first_offset=0,
-            last_offset=99,
-            accepted=100,
-            rejected=0,
-            duplicates=0,
-            absent=0,
-            consumer_group=pipeline.settings.group,
-            recorded_at=datetime.now(UTC),
-        )
-    )
-    with pytest.raises(TerminalError, match=r"/2: Kafka's log ends at offset 0, 100 was recorded"):
-        consume(pipeline.settings, pipeline.connection, threading.Event())
-
-
 def test_a_topic_with_the_producers_clock_is_refused(kafka_bootstrap: str, pipeline: Pipeline) -> None:
     name = f"{pipeline.topic}-create-time"
     topic = NewTopic(name, num_partitions=1, config={"message.timestamp.type": "CreateTime"})

@@ -15,6 +15,7 @@ from auditlog_consumer import batch as batch_module
 from auditlog_consumer.assignment import Assigned
 from auditlog_consumer.batch import BatchLimits, Collector
 from auditlog_consumer.consumer import Consumer
+from auditlog_consumer.judge import Judged, Verdicts
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.runtime import Threads
@@ -65,11 +66,13 @@ class Stage:
 
     def __post_init__(self) -> None:
         settings = ConsumerSettings.load(kafka="nowhere:1", storing_threads=self.threads)
-        nothing = cast(Any, SimpleNamespace(store=None, judge=None, start=None))
-        self.consumer = Consumer(settings, TOPIC_ID, nothing, nothing, nothing, nothing, self.runtime)
+        nothing = cast(Any, SimpleNamespace(store=None, judge_part=None, start=None))
+        self.consumer = Consumer(
+            settings, TOPIC_ID, nothing, nothing, nothing, nothing, nothing, self.runtime
+        )
         for number in range(self.partitions):
             partition = Partition("audit.events", TOPIC_ID, number)
-            start = cast(Start, SimpleNamespace(offset=0))
+            start = cast(Start, SimpleNamespace(offset=0, replay=None))
             collector = Collector(partition, 0, LIMITS)
             self.consumer._assigned[number] = Assigned(
                 partition, Epoch(self.runtime.flag()), start, collector, paused=False
@@ -90,9 +93,10 @@ class Stage:
 
     def end(self, name: str) -> None:
         """Let everything that was given to a pool succeed."""
+        result = Judged(cast(Verdicts, SimpleNamespace())) if name == "judging" else None
         for future in self.runtime.pools[name].work:
             if not future.done():
-                future.set_result(None)
+                future.set_result(result)
 
     @property
     def taken(self) -> list[int]:

@@ -15,7 +15,6 @@ import pyarrow as pa
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
 from auditlog_consumer.batch import Batch
 from auditlog_consumer.check import Finding, Report, check
-from auditlog_consumer.check.topic_reader import read_between
 from auditlog_consumer.dead_letter_log import DeadLetterLog
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.messages import Messages
@@ -23,6 +22,7 @@ from auditlog_consumer.partition import Partition
 from auditlog_consumer.repair import Done, make_plan, repair
 from auditlog_consumer.service import build_judge
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.topic_reader import read_between
 from auditlog_consumer.topics import Topics
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import encode

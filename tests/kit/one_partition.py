@@ -12,12 +12,12 @@ from confluent_kafka.admin import AdminClient
 
 from auditlog_consumer.account_bucket import account_bucket
 from auditlog_consumer.batch import Batch
-from auditlog_consumer.check.topic_reader import read_between
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.intent import Intent
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
 from auditlog_consumer.service import build_judge
+from auditlog_consumer.topic_reader import read_between
 from auditlog_consumer.topics import Topics
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows

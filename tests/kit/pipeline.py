@@ -33,6 +33,7 @@ class Pipeline:
         self.topic = f"events-{uuid.uuid4().hex[:10]}"
         given = {"flush_interval_seconds": 0.2, "session_timeout_seconds": 45.0} | settings
         self.settings = ConsumerSettings.load(kafka=kafka, topic=self.topic, group=self.topic, **given)
+        self.clickhouse_url = clickhouse_url
         self.connection = Connection(StorageSettings.load(url=clickhouse_url))
         migrate(self.connection, load_catalog())
         Topics(kafka).ensure(self.topic, self.settings.dead_topic)
@@ -73,6 +74,10 @@ class Pipeline:
             self.raise_failure()
             assert time.monotonic() < deadline, f"still {behind} messages behind after {seconds_max} s"
             time.sleep(0.1)
+
+    def lagging(self) -> set[int]:
+        """Return the partitions of which something is not recorded yet."""
+        return {at.partition for at in lag(self.settings, self.connection) if at.lag}
 
     def raise_failure(self) -> None:
         """Raise what a consumer's thread raised."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from auditlog_consumer.assignment import Assigned
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.identity import TopicIdentity
@@ -15,9 +18,10 @@ from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
 from auditlog_schemas.errors import TerminalError
+from auditlog_schemas.schema_ids import Answer
 from simulated.clickhouse_clients import SimEventWriter, SimLedger, SimStoredRows
 from simulated.clickhouse_model import EngineModel
-from simulated.kafka_clients import TOPIC, SimAcknowledgedWriter, SimTopics
+from simulated.kafka_clients import TOPIC, Refused, SimAcknowledgedWriter, SimTopics
 from simulated.kafka_member import SimGroupMember
 from simulated.kafka_model import KafkaModel
 from simulated.kernel import Kernel, Process
@@ -50,6 +54,7 @@ class Crew:
         held_back: nobody is started: an operator is at work.
         terminal: what consumers stopped with.
         kills: how many processes were killed.
+        refused: how many times a partition was stopped because its letters are refused.
     """
 
     scenario: Scenario
@@ -60,6 +65,7 @@ class Crew:
     held_back: bool = False
     terminal: list[str] = field(default_factory=list)
     kills: int = 0
+    refused: int = 0
     slots: list[Slot] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -106,6 +112,14 @@ class Crew:
                 seconds = self.kernel.random.random() * self.kernel.random.choice((0.5, 4.0, 15.0))
                 self.kernel.at(seconds, partial(self._start, slot))
 
+    def partition_stopped(self, partition: int, error: BaseException) -> None:
+        """Note that a consumer stopped a partition, unless that was to be."""
+        self.kernel.trace("", f"STOPPED partition {partition}: {error}")
+        if isinstance(error, Refused):
+            self.refused += 1
+        else:
+            self.terminal.append(f"{self.kernel.now:.2f} partition {partition}: {error!r}")
+
     def _start(self, slot: Slot) -> None:
         if self.held_back or slot.process is not None:
             return
@@ -147,7 +161,27 @@ class Crew:
         identity = TopicIdentity(topics, TOPIC, TOPIC_ID, runtime.monotonic)
         store = BatchStore(settings, group, identity, dead_letters, writer, stored, ledger, runtime)
         recovery = Recovery(settings, ledger, stored, writer, topics, identity, group, runtime)
-        return Consumer(settings, TOPIC_ID, group, recovery, rules, store, runtime)
+        return _WatchedConsumer(self, settings, TOPIC_ID, group, recovery, rules, NoLookups(), store, runtime)
+
+
+class NoLookups:
+    """Stands for the lookups of schemas: simulated messages name none."""
+
+    def ask(self, schema_ids: Iterable[int]) -> Future[dict[int, Answer]]:
+        """Nobody asks."""
+        raise AssertionError(f"no simulated message names a schema: {list(schema_ids)}")
+
+
+class _WatchedConsumer(Consumer):
+    """A consumer that tells its crew of partitions that are stopped."""
+
+    def __init__(self, crew: Crew, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._crew = crew
+
+    def _stop(self, assigned: Assigned, error: BaseException) -> None:
+        self._crew.partition_stopped(assigned.partition.number, error)
+        super()._stop(assigned, error)
 
 
 def _settings(scenario: Scenario, rows: int) -> ConsumerSettings:

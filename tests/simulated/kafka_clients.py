@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final, cast
 from uuid import UUID
 
 from auditlog_consumer.acknowledged import Outgoing
-from auditlog_schemas.errors import BrokerUnavailable
+from auditlog_schemas.errors import BrokerUnavailable, TerminalError
 from simulated.kafka_model import KafkaModel
 from simulated.kernel import Process
 from simulated.network import Answer, Network
@@ -43,6 +43,14 @@ class SimTopics:
         return cast("tuple[int, int]", found)
 
 
+class Refused(TerminalError):
+    """Kafka refuses the letters of a partition for good, until an operator has mended it."""
+
+
+def _partition_of(message: Outgoing) -> int:
+    return int((message.key or b"").split(b"/")[1])
+
+
 class SimAcknowledgedWriter:
     """Stands for `auditlog_consumer.acknowledged.AcknowledgedWriter`."""
 
@@ -51,9 +59,12 @@ class SimAcknowledgedWriter:
         self._network = network
         self._process = process
 
-    def write(self, topic: str, messages: Sequence[Outgoing]) -> None:
+    def write(self, topic: str, all_messages: Iterable[Outgoing]) -> None:
         """Write all messages; some or all may be there when it fails."""
+        messages = list(all_messages)
         assert topic == f"{TOPIC}.dead", "there is one topic of dead letters"
+        if any(_partition_of(message) in self._kafka.refused for message in messages):
+            raise Refused("Kafka refuses these letters")
 
         def serve(answer: Answer) -> None:
             draw, torn = self._process.kernel.random, self._network.weather.torn

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from auditlog_consumer.group import Polled
+from auditlog_consumer.intent import with_trouble
 from auditlog_consumer.messages import Messages
 from auditlog_schemas.errors import BrokerUnavailable, TransientError
 from simulated.kafka_model import KafkaModel, LogMessage, Member
@@ -53,6 +54,7 @@ class SimGroupMember:
         self._sent: dict[int, _Wish] = {}
         self._commits = 0
         self._open: set[int] = set()
+        self._committed: dict[int, tuple[int, str]] = {}
         self._left_out: set[tuple[int, int]] = set()
 
     def join(self, on_assigned: Told, on_revoked: Told, on_lost: Told) -> None:
@@ -119,14 +121,23 @@ class SimGroupMember:
             answer(self._kafka.committed.get(partition))
 
         what = f"ask what was announced of {partition}"
-        found = self._network.request(self._process, self._kafka, what, serve)
-        return cast("tuple[int, str] | None", found)
+        found = cast("tuple[int, str] | None", self._network.request(self._process, self._kafka, what, serve))
+        self._committed[partition] = found or (0, "")
+        return found
 
     def commit(self, partition: int, next_offset: int) -> None:
         """Have an offset committed without metadata, by a poll to come."""
         self._network.step(self._process, f"commit {partition}/{next_offset}")
         if partition in self._open:
             self._wishes.append(_Wish(f"commit {partition}/{next_offset}", partition, next_offset, ""))
+            self._process.notify()
+
+    def tell(self, partition: int, trouble: str) -> None:
+        """Have it told beside what was announced last why a partition is stopped."""
+        self._network.step(self._process, f"tell of {partition}")
+        if (last := self._committed.get(partition)) is not None:
+            metadata = with_trouble(last[1], trouble)
+            self._wishes.append(_Wish(f"tell of {partition}", partition, last[0], metadata))
             self._process.notify()
 
     def close(self) -> None:
@@ -158,6 +169,7 @@ class SimGroupMember:
 
         self._commits += 1
         number = self._commits
+        self._committed[wish.partition] = (wish.next_offset, wish.metadata)
 
         def serve(answer: Answer) -> None:
             taken = self._kafka.take_commit(member, wish.partition, wish.next_offset, wish.metadata, number)
@@ -205,6 +217,8 @@ class SimGroupMember:
         elif member.to_assign:
             given, member.to_assign = sorted(member.to_assign), set()
             self._open |= set(given)
+            for partition in given:
+                self._committed.pop(partition, None)
             on_assigned(given)
 
     def _let_go(self, tell: Told, partitions: set[int]) -> None:
@@ -212,6 +226,7 @@ class SimGroupMember:
             tell(sorted(partitions))
         for partition in partitions:
             self._positions.pop(partition, None)
+            self._committed.pop(partition, None)
 
     def _fetch(self, partition: int, messages_max: int, polled: Polled) -> None:
         log, position = self._kafka.logs[partition], self._positions[partition]

@@ -117,6 +117,7 @@ class KafkaModel(Server):
         self.logs = [PartitionLog() for _ in range(scenario.partitions)]
         self.committed: dict[int, tuple[int, str]] = {}
         self.letters: list[Outgoing] = []
+        self.refused: set[int] = {0} if scenario.refused else set()
         self.disturbed: set[int] = set()
         self.members: list[Member] = []
         self._kernel = kernel

@@ -35,6 +35,7 @@ class Scenario:
         batch_rows: batch sizes, of which each consumer that starts takes one.
         buffered_bytes: memory for messages: sometimes so little that one batch fills it.
         real_judge: whether messages are judged by the real judge, which takes much longer.
+        refused: the letters of the first partition are refused, until all others are caught up.
     """
 
     seed: int
@@ -50,6 +51,7 @@ class Scenario:
     weather: Weather
     published: tuple[Published, ...]
     real_judge: bool
+    refused: bool = False
 
     def with_partitions(self, partitions: int) -> Scenario:
         """Return the same with so many partitions, and nothing published."""
@@ -103,6 +105,8 @@ class Scenario:
             weather=weather,
             published=tuple(_published(draw, partitions, chaos_seconds, window, weather.catalogs)),
             real_judge=draw.random() < 0.03,
+            # Numbers of its own: seeds that once found something keep their course.
+            refused=partitions > 1 and random.Random(f"refused {seed}").random() < 0.7,
         )
 
 

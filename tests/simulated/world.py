@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from auditlog_consumer.stopped import PAUSE_SECONDS_MAX
 from simulated.clickhouse_model import EngineModel
 from simulated.crew import TOPIC_ID, Crew
 from simulated.kafka_model import KafkaModel
@@ -35,6 +36,7 @@ class Outcome:
     simulated_seconds: float
     kills: int
     starts: int
+    refused: int
 
 
 class World:
@@ -65,8 +67,11 @@ class World:
         self.kernel.run(lambda: False, self.scenario.chaos_seconds)
         self._clear_up()
         quiet_seconds = QUIET_SESSIONS_MAX * self.scenario.session_seconds
-        if not self.kernel.run(self._is_caught_up, quiet_seconds):
-            raise Hung(f"not caught up {quiet_seconds:.0f} s after the chaos: {self._behind()}")
+        self._run_until_caught_up(quiet_seconds)
+        if self.kafka.refused:
+            self.kernel.trace("operator", "MENDS what refused letters")
+            self.kafka.refused.clear()
+            self._run_until_caught_up(quiet_seconds + PAUSE_SECONDS_MAX)
         # What was on its way all the time must change nothing any more.
         self.kernel.run(lambda: False, self.scenario.straggle_seconds_max)
         if self.crew.terminal:
@@ -74,7 +79,14 @@ class World:
         oracle = Oracle(self.scenario, self.kafka, self.engine, self.published)
         if found := oracle.examine():
             raise Violation("; ".join(found))
-        return Outcome(self.scenario.seed, oracle.tally, self.kernel.now, self.crew.kills, self.crew.starts)
+        crew = self.crew
+        return Outcome(
+            self.scenario.seed, oracle.tally, self.kernel.now, crew.kills, crew.starts, crew.refused
+        )
+
+    def _run_until_caught_up(self, seconds: float) -> None:
+        if not self.kernel.run(self._is_caught_up, seconds):
+            raise Hung(f"not caught up {seconds:.0f} s after the chaos: {self._behind()}")
 
     def _publish(self, each: Published) -> None:
         if each.payload is None:
@@ -158,6 +170,8 @@ class World:
     def _behind(self) -> list[str]:
         behind: list[str] = []
         for partition, log in enumerate(self.kafka.logs):
+            if partition in self.kafka.refused:
+                continue
             ranges = self.engine.ranges(TOPIC_ID, partition)
             reached = ranges[-1].next_offset if ranges else log.low
             if reached != log.high:

@@ -41,6 +41,11 @@ class PartitionLook:
         return self.low if self.next_offset is None else self.next_offset
 
     @property
+    def trouble(self) -> str:
+        """Return what stopped the partition; empty when nothing did."""
+        return self.committed.trouble if self.committed else ""
+
+    @property
     def lag(self) -> int:
         """Return how many offsets are not recorded."""
         return max(self.high - self.position, 0)

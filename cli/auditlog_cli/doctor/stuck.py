@@ -9,6 +9,7 @@ from typing import Final
 from auditlog_cli.doctor.diagnosis import Diagnosis
 from auditlog_cli.doctor.look import PartitionLook
 from auditlog_consumer.group_state import GroupState
+from auditlog_schemas.inert import inert
 from auditlog_schemas.record import time_of
 
 OVERDUE_SECONDS: Final = 60.0
@@ -49,10 +50,11 @@ def explain(look: PartitionLook, oldest: datetime | None, around: Circumstances)
     """
     owner = around.state.owner(look.number)
     since = f", the first since {ago(around.now, oldest)}" if oldest else ""
+    stopped = f"; it is stopped: {inert(look.trouble)}" if look.trouble else ""
     found = (
         f"{messages_wait(look.lag)} from offset {look.position} on{since}; "
         f"nothing was done in {around.watched_seconds:.0f} s; "
-        f"{f'{owner} has it' if owner else 'nobody has it'}; {announced(look, around.now)}"
+        f"{f'{owner} has it' if owner else 'nobody has it'}; {announced(look, around.now)}{stopped}"
     )
     return Diagnosis(f"partition {look.number}", "wrong", found, _what_to_do(look, around))
 
@@ -97,6 +99,11 @@ def _what_to_do(look: PartitionLook, around: Circumstances) -> str:
         return (
             "the group's members read another topic, or do not know this partition yet: restart one; "
             "see docs/operations.md, 'partitions added'"
+        )
+    if look.trouble:
+        return (
+            "fix what stopped it, see docs/operations.md, 'partition stopped'; the consumer tries again by "
+            "itself, at least every two minutes"
         )
     intent = look.committed.intent if look.committed else None
     if intent is not None and intent.last >= look.position:

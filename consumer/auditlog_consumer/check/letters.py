@@ -8,9 +8,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from auditlog_consumer.check.letter_offsets import LetterOffsets
-from auditlog_consumer.check.topic_reader import read_between
 from auditlog_consumer.dead_letter_log import REPLAYED_HEADER, is_whole
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.topic_reader import read_between
 from auditlog_consumer.topics import Topics
 from auditlog_schemas.errors import ConfigError
 from auditlog_schemas.limits import MESSAGE_BYTES_MAX
