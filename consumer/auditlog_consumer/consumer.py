@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import Future
-from operator import itemgetter
-from typing import Final, Protocol, cast
+from typing import Final, cast
 from uuid import UUID
 
 import structlog
 
 from auditlog_consumer import metrics
-from auditlog_consumer.assignment import Assigned, Judging, Ready, Storing
-from auditlog_consumer.batch import BatchLimits, Collector
+from auditlog_consumer.assignment import Assigned
+from auditlog_consumer.batch import Collector
+from auditlog_consumer.batch_flow import BatchFlow, Lookups
 from auditlog_consumer.gauges import Gauges
 from auditlog_consumer.group import GroupMember, Polled
 from auditlog_consumer.judge import Judge
@@ -24,8 +23,7 @@ from auditlog_consumer.start import Start
 from auditlog_consumer.stopped import Stopped, pause_seconds, stops_all
 from auditlog_consumer.store import BatchStore
 from auditlog_consumer.turns import Turns
-from auditlog_schemas.errors import AuditError, RegistryUnavailable
-from auditlog_schemas.schema_ids import Answer
+from auditlog_schemas.errors import AuditError
 from auditlog_storage.ledger import Range
 
 POLL_MESSAGES_MAX: Final = 10_000
@@ -33,25 +31,12 @@ POLL_SECONDS: Final = 0.025
 CROWDED_POLL_SECONDS: Final = 0.005
 REVOKED_WAIT_SECONDS_MAX: Final = 5.0
 TROUBLE_LOG_SECONDS: Final = 10.0
-BACKLOG_AGE_FACTOR: Final = 4
-"""How many times longer a batch may wait for more messages while its partition has more."""
 
 _log = structlog.get_logger("auditlog.consumer")
 
 
-class Lookups(Protocol):
-    """Asks for schemas; implemented by `auditlog_schemas.schema_lookups.SchemaLookups`."""
-
-    def ask(self, schema_ids: Iterable[int]) -> Future[dict[int, Answer]]:
-        """Return the answers to be: one for each id, once all are there. Waits for nothing."""
-
-
 class Consumer:
-    """Reads one topic as a member of a group until it is told to stop.
-
-    While one batch of a partition is being stored, the next is judged and the one after it collected.
-    Batches of different partitions are stored at the same time, by `storing_threads` threads.
-    """
+    """Reads one topic as a member of a group until it is told to stop."""
 
     def __init__(
         self,
@@ -68,24 +53,15 @@ class Consumer:
         self._topic_id = topic_id
         self._group = group
         self._recovery = recovery
-        self._judge = judge
-        self._lookups = lookups
-        self._store = store
         self._runtime = runtime
         self._assigned: dict[int, Assigned] = {}
-        # Judging is bound by the processor, so a second thread for it would only compete.
-        self._judging = runtime.pool(1, "judging")
-        self._storing = runtime.pool(settings.storing_threads, "storing")
         # Apart from the storing threads: a recovery may have to wait for as long as a session.
         self._recovering = runtime.pool(settings.storing_threads, "recovering")
-        self._limits = BatchLimits(
-            settings.batch_rows_max,
-            settings.batch_bytes_max,
-            settings.flush_interval_seconds,
-            BACKLOG_AGE_FACTOR * settings.flush_interval_seconds,
-        )
         self._turns = Turns(
             settings.buffered_bytes_max, settings.backlog_turns_max, settings.flush_interval_seconds
+        )
+        self._flow = BatchFlow(
+            settings, self._assigned, self._turns, judge, lookups, store, runtime, self._stop
         )
         self._trouble_logged_seconds = float("-inf")
         self._gauges = Gauges(runtime)
@@ -103,7 +79,7 @@ class Consumer:
             while not stop.is_set():
                 self._collect(self._poll(stop))
                 self._settle()
-                self._start_batches()
+                self._flow.move()
                 self._balance()
                 self._restart()
                 self._retry()
@@ -111,8 +87,7 @@ class Consumer:
             self._finish()
         finally:
             self._end(self._assigned, "stopped")
-            self._judging.shutdown()
-            self._storing.shutdown()
+            self._flow.shutdown()
             self._recovering.shutdown()
             self._group.close()
 
@@ -166,8 +141,7 @@ class Consumer:
         if not self._turns.crowded:
             return self._group.poll(POLL_MESSAGES_MAX, POLL_SECONDS)
         stop.wait(CROWDED_POLL_SECONDS)
-        is_busy = any(one.is_busy for one in self._assigned.values())
-        return self._group.poll(0 if is_busy else 1, CROWDED_POLL_SECONDS)
+        return self._group.poll(0 if self._flow.is_busy else 1, CROWDED_POLL_SECONDS)
 
     def _collect(self, polled: Polled) -> None:
         now = self._runtime.monotonic()
@@ -281,7 +255,7 @@ class Consumer:
         assigned.recovering = None
         assigned.start = start
         replay_last = start.replay.last if start.replay else None
-        assigned.collector = Collector(assigned.partition, start.offset, self._limits, replay_last)
+        assigned.collector = Collector(assigned.partition, start.offset, self._flow.limits, replay_last)
         self._group.start(assigned.partition.number, start.offset)
         assigned.paused = False
         metrics.NEXT_OFFSET.labels(str(assigned.partition.number)).set(start.offset)
@@ -302,91 +276,6 @@ class Consumer:
             duplicates=done.duplicates,
             absent=done.absent,
         )
-
-    def _start_batches(self) -> None:
-        """Move batches on: from judged to being stored, from collected to being judged."""
-        now = self._runtime.monotonic()
-        for assigned in list(self._assigned.values()):
-            if assigned.judging is not None and assigned.start is not None:
-                try:
-                    self._move_on(assigned, assigned.judging, assigned.start)
-                except Exception as error:
-                    self._stop(assigned, error)
-        # The oldest first: where not all can be stored at once, each gets its turn.
-        able = [(one, one.collector) for one in self._assigned.values() if one.collector and not one.judging]
-        for assigned, collector in sorted(able, key=lambda pair: pair[1].oldest_seconds):
-            age_seconds = now - collector.oldest_seconds
-            if collector.ready(now, waits=self._waits(assigned, age_seconds)):
-                self._judge_next(assigned, collector, now)
-        self._make_room(now)
-
-    def _move_on(self, assigned: Assigned, judging: Judging, start: Start) -> None:
-        """Move a batch on that is being judged.
-
-        What comes before a message whose schema has to be asked for is stored at once, and the rest waits.
-        But a range that was announced stays whole.
-        """
-        batch = judging.batch
-        if batch is not None and judging.lookup is None and not judging.ready and judging.judged.done():
-            judged = judging.judged.result()
-            is_announced = start.replay is not None and start.replay.first == batch.first_offset
-            rest = batch if judged.rest is not None and is_announced else judged.rest
-            if judged.verdicts is not None and rest is not batch:
-                held_bytes = batch.messages.held_bytes - (rest.messages.held_bytes if rest else 0)
-                judging.ready = Ready(judged.verdicts, held_bytes, batch.messages.oldest_millis)
-            judging.batch = rest
-            if rest is not None:
-                judging.lookup = self._lookups.ask(judged.unanswered)
-        if (ready := judging.ready) is not None and assigned.storing is None:
-            range = self._storing.submit(self._store.store, ready.verdicts, assigned.epoch, start)
-            assigned.storing = Storing(range, ready.held_bytes, ready.oldest_millis)
-            judging.ready = None
-            if judging.batch is None:
-                assigned.judging = None
-        if judging.batch is not None and judging.lookup is not None and judging.lookup.done():
-            judging.answers |= judging.lookup.result()
-            judging.lookup = None
-            judging.judged = self._judging.submit(self._judge.judge_part, judging.batch, judging.answers)
-
-    def _waits(self, assigned: Assigned, age_seconds: float) -> bool:
-        """Tell whether nothing is gained by taking a batch for its age alone: it grows until it is stored.
-
-        In a backlog an old batch is as good as a new one: it waits for its turn to be filled. Others wait
-        for a bounded time, or those with a backlog might keep all storing threads busy until it is done.
-        """
-        if assigned.paused and not assigned.out_of_range and not self._turns.holds(assigned.partition.number):
-            return True
-        busy = sum(one.is_busy for one in self._assigned.values())
-        able = assigned.storing is None and busy < self._settings.storing_threads
-        return not able and age_seconds < self._limits.backlog_age_seconds_max
-
-    def _make_room(self, now_seconds: float) -> None:
-        """Take the largest batch as it is when memory is full of batches of which none is ready.
-
-        When it is full of what waits for the schema registry, the partition that holds most of it is stopped
-        and read again later: others must not wait for its schema.
-        """
-        if not self._turns.crowded or any(one.is_busy for one in self._assigned.values()):
-            return
-        waiting = [one for one in self._assigned.values() if one.waits_for_schema]
-        if sum(one.held_bytes for one in waiting) > self._settings.buffered_bytes_max // 2:
-            fullest = max(waiting, key=lambda one: one.held_bytes)
-            self._stop(fullest, RegistryUnavailable("memory is full of messages whose schemas are asked for"))
-            return
-        able = [
-            (one.collector.held_bytes, one, one.collector)
-            for one in self._assigned.values()
-            if one.collector is not None
-            and one.collector.offsets
-            and not (one.collector.is_replaying or one.judging)
-        ]
-        if able:
-            _, fullest, collector = max(able, key=itemgetter(0))
-            self._judge_next(fullest, collector, now_seconds)
-
-    def _judge_next(self, assigned: Assigned, collector: Collector, now_seconds: float) -> None:
-        batch = collector.take(now_seconds)
-        assigned.judging = Judging(batch, self._judging.submit(self._judge.judge_part, batch, {}))
 
     def _balance(self) -> None:
         """Have Kafka asked for the partitions whose turn it is, and not for the others."""

@@ -89,7 +89,7 @@ class Stage:
 
     def go(self, seconds: float = 0.0) -> None:
         self.runtime.seconds += seconds
-        self.consumer._start_batches()
+        self.consumer._flow.move()
 
     def end(self, name: str) -> None:
         """Let everything that was given to a pool succeed."""
