@@ -12,10 +12,11 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from auditlog_consumer import topics, turns
+from auditlog_consumer import topics
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Headers, Outgoing
 from auditlog_consumer.check import check
 from auditlog_consumer.dead_letter_log import DeadLetterLog
+from auditlog_consumer.fetch import fetcher
 from auditlog_consumer.judge import Verdicts
 from auditlog_consumer.partition import Epoch
 from auditlog_consumer.service import build_judge, consume
@@ -195,20 +196,19 @@ def test_retention_that_overtakes_a_running_consumer_is_recorded_as_lost(
         return store(self, verdicts, epoch, start)
 
     monkeypatch.setattr(BatchStore, "store", stall)
-    monkeypatch.setattr(turns, "CROWDED_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(fetcher, "QUEUED_BYTES_MAX", 1)
     with pipeline.running():
         pipeline.publish([make_event() for _ in range(10)])
         assert storing.wait(120)
-        # The memory is in use now: one batch waits to be stored, one to be judged, and no more is read.
-        for _ in range(2):
-            pipeline.publish([make_event() for _ in range(10)])
-            time.sleep(0.5)
+        # The memory is in use now: what is fetched waits, and nothing more is.
         pipeline.publish([make_event() for _ in range(10)])
-        delete_records_before(pipeline, 45)
+        time.sleep(0.5)
+        pipeline.publish([make_event() for _ in range(10)])
+        delete_records_before(pipeline, 35)
         stalled.set()
         pipeline.wait_until_caught_up()
     report = check(pipeline.connection, pipeline.settings)
-    assert report.accepted + report.lost == 50
+    assert report.accepted + report.lost == 40
     assert report.lost == 5
     pipeline.close()
 
