@@ -11,14 +11,16 @@ from typing import Any, Final
 import pyarrow as pa
 import pytest
 
-from auditlog_consumer import recovery, store
+from auditlog_consumer import consumer, recovery, store
 from auditlog_consumer.batch import Collector
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.engine_clock import EngineClock
+from auditlog_consumer.messages import BATCH_RULES, Messages
 from auditlog_consumer.partition import Epoch, EpochEnded, Partition
 from auditlog_consumer.read_back import ReadBack
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.settings import ConsumerSettings
+from auditlog_consumer.stopped import Stopped
 from auditlog_consumer.store import BatchStore
 from auditlog_consumer.window import Window
 from auditlog_schemas.errors import TransientError
@@ -261,6 +263,33 @@ def looks_too_far_back(patch: Patch) -> None:
     patch.setattr(Window, "duplicates", wide)
 
 
+def takes_one_for_all(patch: Patch) -> None:
+    """What is terminal for one partition ends the process."""
+    patch.setattr(consumer, "stops_all", _returns(True))
+
+
+def never_tries_again(patch: Patch) -> None:
+    """A partition that was stopped stays so."""
+    patch.setattr(Stopped, "is_over", _returns(False))
+
+
+def records_one_offset_too_few(patch: Patch) -> None:
+    """What was passed over is taken for one message."""
+    patch.setattr(Messages, "covered", property(len))
+
+
+def has_no_letter_but_the_first(patch: Patch) -> None:
+    """Of a batch that was passed over only the first offset has a letter."""
+    write = DeadLetterSink.write
+
+    def first_only(self: DeadLetterSink, partition: Partition, rejected: Any) -> None:
+        write(
+            self, partition, [each for each in rejected if each.value or each.error.rule not in BATCH_RULES]
+        )
+
+    patch.setattr(DeadLetterSink, "write", first_only)
+
+
 BREAKAGES: Final[dict[str, Breakage]] = {
     "takes OK as proof": Breakage(takes_ok_as_proof, "engine"),
     "never reads before an insert": Breakage(never_reads_before, "operator"),
@@ -283,4 +312,8 @@ BREAKAGES: Final[dict[str, Breakage]] = {
     "extends no window": Breakage(extends_no_window, None),
     "fills no window": Breakage(fills_no_window, "handover"),
     "looks too far back": Breakage(looks_too_far_back, None),
+    "takes one partition's error for all": Breakage(takes_one_for_all, None),
+    "never tries a stopped partition again": Breakage(never_tries_again, None),
+    "takes a batch that was passed over for a message": Breakage(records_one_offset_too_few, None),
+    "writes one letter for a batch that was passed over": Breakage(has_no_letter_but_the_first, None),
 }

@@ -239,7 +239,7 @@ class SimGroupMember:
             self._positions[partition] = found[-1].at + 1
             self._last_message_at = self._process.kernel.now
             if delivered := self._without_some(partition, found):
-                polled.messages[partition] = Messages.of(delivered)
+                polled.messages[partition] = _by_column(delivered, position)
         if not log.between(self._positions[partition], 1):
             self._positions[partition] = log.high
             if self._end_told.get(partition) != log.high:
@@ -256,6 +256,15 @@ class SimGroupMember:
             return found
         self._left_out.add((partition, found[place].at))
         return found[:place] + found[place + 1 :]
+
+
+def _by_column(delivered: list[LogMessage], position: int) -> Messages:
+    """Return messages as the fetcher does: a batch that was passed over takes the place of one."""
+    parts = [
+        Messages.of([each]) if each.passed is None else Messages.passing(each.passed.since(position))
+        for each in delivered
+    ]
+    return Messages.joined(parts)
 
 
 def _short(metadata: str) -> str:

@@ -20,9 +20,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from auditlog_consumer.acknowledged import Outgoing
+from auditlog_consumer.messages import BATCH_TOO_LARGE, PassedOver
 from auditlog_schemas.errors import BrokerUnavailable
 from simulated.kernel import Kernel, Process
 from simulated.network import Network, Server
+from simulated.payloads import PASSED_BYTES
 from simulated.scenario import Scenario
 from simulated.sim_runtime import DAY_ONE
 
@@ -35,6 +37,7 @@ class LogMessage:
     key_bytes: bytes | None
     body: bytes | None
     millis: int
+    passed: PassedOver | None = None
 
     def value(self) -> bytes | None:
         """Return the body."""
@@ -129,11 +132,23 @@ class KafkaModel(Server):
     def append(self, partition: int, key: bytes | None, value: bytes | None) -> int:
         """Append a message and return its offset."""
         log = self.logs[partition]
-        millis = int((DAY_ONE + timedelta(seconds=self._kernel.now)).timestamp() * 1000)
-        log.messages.append(LogMessage(log.high, key, value, millis))
+        log.messages.append(LogMessage(log.high, key, value, self._millis()))
         log.high += 1
         self._notify()
         return log.high - 1
+
+    def _millis(self) -> int:
+        return int((DAY_ONE + timedelta(seconds=self._kernel.now)).timestamp() * 1000)
+
+    def append_passed(self, partition: int, offsets: int) -> int:
+        """Append a batch of so many messages that cannot be taken apart; return its first offset."""
+        log, millis = self.logs[partition], self._millis()
+        first, last = log.high, log.high + offsets - 1
+        passed = PassedOver(first, last, millis, BATCH_TOO_LARGE, "a bomb", PASSED_BYTES)
+        log.messages.append(LogMessage(last, None, None, millis, passed))
+        log.high += offsets
+        self._notify()
+        return first
 
     def append_gap(self, partition: int, offsets: int) -> None:
         """Append offsets that hold no message: an aborted transaction, control records."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from simulated.payloads import Payload, payloads
@@ -15,12 +16,13 @@ HEARTBEATS_OF_SESSION: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One message, or offsets that hold none, at the end of a partition at a time."""
+    """A message, or offsets that hold none, or a batch that is passed over, for a partition's end at a time."""
 
     seconds: float
     partition: int
     payload: Payload | None
     gap: int = 0
+    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,12 @@ class Scenario:
             storing_threads=draw.choice((1, 2)),
             buffered_bytes=draw.choice((1 << 26, 1 << 26, 4096, 1024)),
             weather=weather,
-            published=tuple(_published(draw, partitions, chaos_seconds, window, weather.catalogs)),
+            published=_in_order(
+                _published(draw, partitions, chaos_seconds, window, weather.catalogs),
+                _passed(seed, partitions, chaos_seconds),
+            ),
             real_judge=draw.random() < 0.03,
-            # Numbers of its own: seeds that once found something keep their course.
-            refused=partitions > 1 and random.Random(f"refused {seed}").random() < 0.7,
+            refused=partitions > 1 and _also(seed, 1, 2, 4, 5, 6, 8, 13),
         )
 
 
@@ -130,6 +134,28 @@ def _published(
             before[partition].append(payload)
             published.append(Published(seconds + draw.random() * 2, partition, payload))
     return sorted(published, key=lambda each: each.seconds)
+
+
+def _also(seed: int, *some: int) -> bool:
+    """Tell whether a seed has what came later: those that once found something keep their course."""
+    return seed % 16 in some
+
+
+def _in_order(*published: list[Published]) -> tuple[Published, ...]:
+    return tuple(sorted(chain.from_iterable(published), key=lambda each: each.seconds))
+
+
+def _passed(seed: int, partitions: int, chaos_seconds: float) -> list[Published]:
+    """Return batches that cannot be taken apart; with numbers of their own, as `_also` is for."""
+    if not _also(seed, 2, 5, 8, 13):
+        return []
+    draw = random.Random(f"passed {seed}")
+    return [
+        Published(
+            draw.random() * chaos_seconds * 0.8, draw.randrange(partitions), None, passed=draw.randint(1, 12)
+        )
+        for _ in range(draw.randint(1, 5))
+    ]
 
 
 def _next(

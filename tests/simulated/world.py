@@ -16,7 +16,7 @@ from simulated.kafka_model import KafkaModel
 from simulated.kernel import Hung, Kernel, Trace
 from simulated.network import Network, Server
 from simulated.oracle import Oracle, Tally
-from simulated.payloads import Payload
+from simulated.payloads import PASSED, Payload
 from simulated.scenario import Published, Scenario
 
 QUIET_SESSIONS_MAX: Final = 24
@@ -89,7 +89,10 @@ class World:
             raise Hung(f"not caught up {seconds:.0f} s after the chaos: {self._behind()}")
 
     def _publish(self, each: Published) -> None:
-        if each.payload is None:
+        if each.passed:
+            first = self.kafka.append_passed(each.partition, each.passed)
+            self.published[each.partition] |= dict.fromkeys(range(first, first + each.passed), PASSED)
+        elif each.payload is None:
             self.kafka.append_gap(each.partition, each.gap)
         else:
             key = each.payload.account_id.encode() or None
