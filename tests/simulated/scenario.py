@@ -16,7 +16,7 @@ HEARTBEATS_OF_SESSION: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A message, or offsets that hold none, or a batch that is passed over, for a partition's end at a time."""
+    """A message, or offsets that hold none, or a batch that is passed over, and when it comes."""
 
     seconds: float
     partition: int
