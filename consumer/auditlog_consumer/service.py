@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -32,6 +33,9 @@ from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
 
+if TYPE_CHECKING:
+    from auditlog_schemas.registry import SchemaRegistry
+
 _log = structlog.get_logger("auditlog.consumer")
 
 
@@ -44,7 +48,8 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
         ConfigError: a setting, a catalog file, a schema file or the topic's settings are wrong.
         TerminalError: as in `Consumer.run`.
     """
-    judge = build_judge(settings)
+    registry = _registry(settings)
+    judge = build_judge(settings, registry)
     topics = Topics(settings.kafka, settings.kafka_config)
     runtime = Threads()
     waiting = _ends_with(stop)
@@ -68,22 +73,32 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
         Consumer(settings, topic.topic_id, group, recovery, judge, lookups, store, runtime).run(stop)
     finally:
         lookups.close()
+        if registry is not None:
+            registry.close()
         writer.close()
 
 
-def build_judge(settings: ConsumerSettings) -> Judge:
+def build_judge(settings: ConsumerSettings, registry: SchemaRegistry | None = None) -> Judge:
     """Return the judge for these settings: catalog, writer schemas, registry.
+
+    Args:
+        settings: which files, and which registry.
+        registry: that registry, for who closes it; otherwise it stays open until the process ends.
 
     Raises:
         ConfigError: a catalog or schema file is wrong; the message names it.
     """
-    lookup = None
-    if settings.schema_registry_url:
-        from auditlog_schemas.registry import SchemaRegistry
-
-        lookup = SchemaRegistry(settings.schema_registry_url)
+    lookup = registry or _registry(settings)
     schemas = WriterSchemas([read_schema_file(path) for path in settings.schemas], lookup)
     return Judge(schemas, load_catalog(settings.catalog))
+
+
+def _registry(settings: ConsumerSettings) -> SchemaRegistry | None:
+    if not settings.schema_registry_url:
+        return None
+    from auditlog_schemas.registry import SchemaRegistry
+
+    return SchemaRegistry(settings.schema_registry_url)
 
 
 def _tell_registry_trouble(error: RegistryUnavailable, pause_seconds: float) -> None:

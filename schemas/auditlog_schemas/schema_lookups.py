@@ -86,7 +86,9 @@ class SchemaLookups:
             try:
                 answer = self._ids.ask(schema_id)
             except RegistryUnavailable as error:
-                self._trouble(error, self._failed(schema_id))
+                pause_seconds = self._failed(schema_id)
+                if not self._closed:
+                    self._trouble(error, pause_seconds)
             except Exception as error:
                 self._end(schema_id, error)
             else:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from auditlog_local.child import Child
+from kit.consumer_process import consumer_process
 from kit.events import make_event
 from kit.pipeline import Pipeline
-from kit.servers import bound, own_clickhouse, own_kafka
+from kit.servers import own_clickhouse, own_kafka
 from kit.stopwatch import Stopwatch
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
@@ -33,8 +31,9 @@ class Servers:
     kafka_address: str
     clickhouse_url: str
 
-    def pipeline(self, database: str) -> Pipeline:
-        return Pipeline(self.kafka_address, f"{self.clickhouse_url}/{database}")
+    def pipeline(self, database: str, session_seconds: float = 45.0) -> Pipeline:
+        url = f"{self.clickhouse_url}/{database}"
+        return Pipeline(self.kafka_address, url, session_timeout_seconds=session_seconds)
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +68,10 @@ def test_an_outage_of_20_seconds_loses_nothing(servers: Servers, away: str) -> N
     pipeline.close()
 
 
-def consumer_process(pipeline: Pipeline, log: Path) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "AUDITLOG_KAFKA": pipeline.settings.kafka,
-        "AUDITLOG_CLICKHOUSE_URL": pipeline.connection.settings.url.get_secret_value(),
-        "AUDITLOG_TOPIC": pipeline.topic,
-        "AUDITLOG_GROUP": pipeline.settings.group,
-        "AUDITLOG_SESSION_TIMEOUT_SECONDS": "6",
-        "AUDITLOG_FLUSH_INTERVAL_SECONDS": "0.2",
-    }
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            bound(sys.executable, "-m", "auditlog_cli", "consume"), env=environment, stdout=out, stderr=out
-        )
-
-
 def test_a_consumer_that_is_killed_again_and_again_loses_and_doubles_nothing(
     servers: Servers, tmp_path: Path
 ) -> None:
-    pipeline = servers.pipeline("killed")
+    pipeline = servers.pipeline("killed", 6.0)
     events = [make_event(account_id=f"acc_{i % 20}") for i in range(6_000)]
     log = tmp_path / "consumer.log"
     for part in range(6):
@@ -110,7 +93,7 @@ def test_a_consumer_that_is_killed_again_and_again_loses_and_doubles_nothing(
 
 
 def test_sigterm_finishes_the_batch_under_way(servers: Servers, tmp_path: Path) -> None:
-    pipeline = servers.pipeline("stopped")
+    pipeline = servers.pipeline("stopped", 6.0)
     pipeline.publish([make_event() for _ in range(2_000)])
     log = tmp_path / "consumer.log"
     process = consumer_process(pipeline, log)

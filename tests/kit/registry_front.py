@@ -35,6 +35,8 @@ class RegistryFront:
     """Passes requests on to a registry.
 
     Attributes:
+        registry_url: of the registry behind it.
+        url: its own.
         latency_seconds: before each answer.
         faults: by schema id, the name of a fault; "hang" and "drop" answer nothing. The id 0 is for all.
         schemas: texts that are answered by id, whatever the registry has.
@@ -44,6 +46,7 @@ class RegistryFront:
     """
 
     def __init__(self, registry_url: str) -> None:
+        self.registry_url = registry_url
         self._registry = urllib.parse.urlsplit(registry_url)
         self.latency_seconds = 0.0
         self.faults: dict[int, str] = {}

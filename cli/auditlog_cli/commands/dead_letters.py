@@ -92,7 +92,7 @@ def show(
         "reason": found.rule if found.rule == found.reason else f"{found.reason}: {found.rule}",
         "field": found.field or "the message as a whole",
         "detail": found.detail,
-        "source": f"{found.source_topic}, partition {found.source_partition}, offset {found.source_offset}",
+        "source": f"{found.source_topic}, partition {found.source_partition}, {_offsets(found)}",
         "received": rfc3339(found.source_time),
         "account": _text(found.source_key) if found.source_key is not None else "no key",
         "catalog": found.catalog_version,
@@ -173,6 +173,7 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
             "topic_id": letter.source_topic_id,
             "partition": letter.source_partition,
             "offset": letter.source_offset,
+            "last_offset": letter.source_last_offset,
             "received_at": rfc3339(letter.source_time),
         },
         "catalog_version": letter.catalog_version,
@@ -180,6 +181,11 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
         "key_base64": _base64(letter.source_key),
         "body_base64": _base64(letter.body),
     }
+
+
+def _offsets(letter: DeadLetter) -> str:
+    first, last = letter.source_offset, letter.source_last_offset
+    return f"offset {first}" if first == last else f"offsets {first} to {last}"
 
 
 def _base64(data: bytes | None) -> str | None:
