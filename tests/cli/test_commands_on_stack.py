@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import re
 import subprocess
 import time
@@ -30,6 +31,7 @@ from cli.running_command import (
     run_on_terminal,
     without_colours,
 )
+from kit.record_batches import Record, record_batch, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -364,3 +366,31 @@ def test_a_second_stack_on_the_same_data_is_refused(auditlog: Auditlog, stack: L
     done = auditlog("up")
     assert done.returncode == 2
     assert str(stack.process.pid) in done.stderr
+
+
+def test_poison_does_not_end_the_stack(stack: LongRunning, auditlog: Auditlog, data_dir: Path) -> None:
+    """Each of these ended the consumer once, again after each restart, and after a minute the stack."""
+    running = find_running(data_dir)
+    assert running is not None
+    before = json.loads((data_dir / "stack.json").read_text())["children"]
+    noise = random.Random(7).randbytes(200_000)
+    for batch in (
+        record_batch([Record(12 * noise, b"acc_poison")], "zstd"),
+        record_batch([Record(b"", b"acc_poison", 90 << 20)], "zstd"),
+        record_batch([Record(b"", b"acc_poison", 300 << 20)], "gzip"),
+    ):
+        for partition in range(8):
+            send(running.kafka, "audit.events", partition, batch)
+    lines = "".join(json.dumps(event("acc_poison", number)) + "\n" for number in range(20))
+    assert auditlog("publish", "-", input=lines).returncode == 0
+    stored(auditlog, data_dir, "acc_poison", 20)
+    deadline = time.monotonic() + 120
+    while "everything in Kafka is accounted for" not in auditlog("doctor").stdout:
+        assert time.monotonic() < deadline
+    listed = auditlog("dead-letters", "list", "--all", "--json")
+    rules = Counter(json.loads(line)["rule"] for line in listed.stdout.splitlines())
+    assert rules["batch_too_large"] == 16
+    assert rules["message_too_large"] >= 8
+    assert auditlog("check").returncode == 0
+    assert json.loads((data_dir / "stack.json").read_text())["children"] == before, "a process was restarted"
+    assert stack.process.poll() is None
