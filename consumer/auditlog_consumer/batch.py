@@ -124,6 +124,11 @@ class Collector:
         limits = self._limits
         return self._count >= limits.rows_max or self.value_bytes >= limits.bytes_max or self._has_passed
 
+    @property
+    def at_end(self) -> bool:
+        """Tell whether Kafka had nothing more when it was last asked."""
+        return self._end >= self._expected
+
     def end_replay(self) -> None:
         """Batch what comes as usual: the announced end cannot be reached any more."""
         self._replay_last = None
@@ -131,7 +136,7 @@ class Collector:
     def is_behind(self, now_seconds: float, small_bytes: int) -> bool:
         """Tell whether much is waiting in Kafka: the end was not reached lately, or much has come since."""
         waited = now_seconds - self._end_seconds > self._limits.age_seconds_max
-        return (waited and not self._at_end) or self.held_bytes > small_bytes or self.is_replaying
+        return (waited and not self.at_end) or self.held_bytes > small_bytes or self.is_replaying
 
     def add(self, messages: Messages, now_seconds: float) -> int | None:
         """Append messages that follow those collected so far; `now_seconds` is any monotonic clock.
@@ -179,7 +184,7 @@ class Collector:
         limits = self._limits
         if self.is_full:
             return True
-        at_end = self._at_end
+        at_end = self.at_end
         if at_end and self._count >= max(1, limits.rows_max // LARGE_PART):
             return True
         age_max = self._spread * (limits.age_seconds_max if at_end else limits.backlog_age_seconds_max)
@@ -226,12 +231,8 @@ class Collector:
         self.held_bytes += new.held_bytes
         self._cover(int(new.offsets[-1]) + 1, now_seconds)
 
-    @property
-    def _at_end(self) -> bool:
-        return self._end >= self._expected
-
     def _cover(self, next_expected: int, now_seconds: float) -> None:
-        if self._at_end:
+        if self.at_end:
             # Kafka says it only once: as long as nothing came, we were at the end.
             self._end_seconds = now_seconds
         if not self.offsets:

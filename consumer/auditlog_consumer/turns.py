@@ -27,7 +27,8 @@ class Turns:
     The engine's cost is mostly by batch, and memory for messages is limited: a few partitions that are read
     until their batch is full make larger batches than all of them at once. A turn ends with the batch, at
     the end of the partition, or after a time in which nothing came, whatever is first. Those with a backlog
-    wait in a queue, so all of them are read.
+    wait in a queue, so all of them are read. One whose batch waits for the schema registry has no turn: its
+    next batch cannot be taken, so its turn might never end.
 
     Attributes:
         crowded: the memory is in use: nothing more should be taken from Kafka's client.
@@ -61,8 +62,9 @@ class Turns:
         self._notice_room(sum(one.held_bytes for one in assigned.values()), now_seconds)
         small_bytes = self._bytes_max // (2 * max(len(started), 1))
         behind = {number: one for number, one in started.items() if one.is_behind(now_seconds, small_bytes)}
-        self._end_turns(behind, now_seconds)
-        self._give_turns(behind, now_seconds)
+        able = {number: assigned[number] for number in behind if not assigned[number].waits_for_schema}
+        self._end_turns(able, now_seconds)
+        self._give_turns({number: behind[number] for number in able}, now_seconds)
         crowded_long = self.crowded and now_seconds - self._crowded_seconds > CROWDED_SECONDS_MAX
         reading = {number for number in self._turns if not crowded_long or behind[number].is_replaying}
         return reading | (started.keys() - behind.keys())
@@ -73,10 +75,10 @@ class Turns:
             self._crowded_seconds = now_seconds
         self.crowded = crowded
 
-    def _end_turns(self, behind: Mapping[int, Collector], now_seconds: float) -> None:
+    def _end_turns(self, able: Mapping[int, Assigned], now_seconds: float) -> None:
         for number, turn in list(self._turns.items()):
-            collector = behind.get(number)
-            if collector is None or _is_over(turn, collector, now_seconds - self._seconds_max):
+            assigned = able.get(number)
+            if assigned is None or _is_over(turn, assigned, now_seconds - self._seconds_max):
                 del self._turns[number]
 
     def _give_turns(self, behind: Mapping[int, Collector], now_seconds: float) -> None:
@@ -89,8 +91,15 @@ class Turns:
             self._turns[number] = _Turn(now_seconds, behind[number].next_offset)
 
 
-def _is_over(turn: _Turn, collector: Collector, began_before_seconds: float) -> bool:
-    """Tell whether the turn's batch is full or taken, or nothing has come in a turn that began long ago."""
-    if collector.next_offset != turn.next_offset or (collector.is_full and not collector.is_replaying):
+def _is_over(turn: _Turn, assigned: Assigned, began_before_seconds: float) -> bool:
+    """Tell whether the turn's batch is full or taken, or in a turn that began long ago nothing comes.
+
+    At the end of its partition a batch is taken soon, unless the one before it is held up by something.
+    """
+    collector = assigned.collector
+    if collector is None or collector.next_offset != turn.next_offset:
         return True
-    return not collector.offsets and turn.began_seconds < began_before_seconds
+    if collector.is_full and not collector.is_replaying:
+        return True
+    nothing_comes = not collector.offsets or (assigned.judging is not None and collector.at_end)
+    return nothing_comes and turn.began_seconds < began_before_seconds

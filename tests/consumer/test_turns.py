@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
@@ -9,12 +10,14 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlog_consumer.assignment import Assigned
+from auditlog_consumer.assignment import Assigned, Judging
 from auditlog_consumer.batch import Batch, BatchLimits, Collector
+from auditlog_consumer.judge import Judged
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.turns import CROWDED_SECONDS_MAX, Turns
+from auditlog_schemas.schema_ids import Answer
 from kit.kafka_message import FakeMessage
 
 BYTES_MAX = 1_000_000
@@ -92,6 +95,36 @@ def test_a_full_batch_that_nobody_takes_gives_its_turn_away_and_gets_none() -> N
     assert stage.choose() == {2}
     stage.take(0)
     assert stage.choose() == {0, 2}
+
+
+def judging(schemas: Future[dict[int, Answer]] | None = None) -> Judging:
+    """Return a batch on its way, of which nothing is to be stored yet."""
+    return Judging(None, Future[Judged](), lookup=schemas)
+
+
+def test_a_partition_that_waits_for_a_schema_has_no_turn() -> None:
+    """Its next batch is not taken meanwhile, so its turn would not end and the others would wait with it."""
+    stage = Stage(3)
+    assert stage.choose() == {0, 1}
+    stage.bring(0, 60)
+    stage.assigned[0].judging = judging(Future())
+    assert stage.choose() == {1, 2}
+    stage.bring(1, 100)
+    stage.take(1)
+    stage.assigned[0].judging = None
+    assert stage.choose() == {0, 2}
+
+
+def test_a_turn_ends_at_the_end_of_a_partition_whose_batch_before_is_held_up() -> None:
+    stage = Stage(3, bytes_max=500_000)
+    assert stage.choose() == {0, 1}
+    stage.bring(0, 90)
+    stage.reach_end(0)
+    stage.assigned[0].judging = judging()
+    assert stage.choose() == {0, 1}
+    stage.now += 1.1
+    stage.bring(1, 1)
+    assert stage.choose() == {1, 2}
 
 
 def test_a_partition_that_reaches_its_end_gives_its_turn_away_and_is_still_read() -> None:
