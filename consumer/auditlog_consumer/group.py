@@ -11,18 +11,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from auditlog_consumer.commits import Commits
-from auditlog_consumer.fetch.fetcher import Fetcher
+from auditlog_consumer.fetch.fetcher import Fetcher, Polled
 from auditlog_consumer.intent import with_trouble
 from auditlog_consumer.kafka_errors import made, translate
-from auditlog_consumer.messages import Messages
 from auditlog_consumer.settings import ConsumerSettings
-from auditlog_schemas.errors import AuditError, TransientError
+from auditlog_schemas.errors import TransientError
 
 REQUEST_SECONDS_MAX: Final = 10.0
 ANSWERS_SECONDS: Final = 0.002
@@ -30,25 +28,6 @@ ANSWERS_SECONDS: Final = 0.002
 IDLE_SESSIONS: Final = 2.0
 """After so many sessions without a partition a member joins anew, and then after twice as many, and so on."""
 IDLE_SECONDS_MAX: Final = 3600.0
-
-
-@dataclass(slots=True)
-class Polled:
-    """What one poll brought.
-
-    Attributes:
-        messages: by partition, in the order of their offsets.
-        out_of_range: partitions whose position Kafka no longer has, or whose topic it knows no longer.
-        ends: where a partition's log ended when its end was reached.
-        failures: partitions that cannot be read on, and why.
-        trouble: errors that will pass, such as a broker that is away.
-    """
-
-    messages: dict[int, Messages] = field(default_factory=dict)
-    out_of_range: set[int] = field(default_factory=set)
-    ends: dict[int, int] = field(default_factory=dict)
-    failures: dict[int, AuditError] = field(default_factory=dict)
-    trouble: list[TransientError] = field(default_factory=list)
 
 
 class GroupMember:
@@ -166,27 +145,26 @@ class GroupMember:
         """
         if self._lost or self._is_idle_for_long():
             self._rejoin()
-        polled = Polled()
+        trouble: list[TransientError] = []
         deadline = time.monotonic() + seconds
         try:
-            self._serve(polled)
-            while not (polled.trouble or self._fetcher.has_news):
+            self._serve(trouble)
+            while not (trouble or self._fetcher.has_news):
                 if (left := deadline - time.monotonic()) <= 0:
                     break
                 if not self._commits.are_on_their_way:
                     self._fetcher.wait(left)
-                self._serve(polled)
+                self._serve(trouble)
         except KafkaException as error:
             raise translate(error.args[0], "polling") from error
-        taken = self._fetcher.take(messages_max)
-        polled.messages = {number: Messages.joined(parts) for number, parts in taken.messages.items()}
-        # A topic that is gone for now may be another one by now: recovery finds out which.
-        polled.out_of_range = taken.out_of_range | (self._reading if taken.unknown else set())
-        polled.ends, polled.failures = taken.ends, taken.failures
-        polled.trouble += taken.trouble
+        polled = self._fetcher.take(messages_max)
+        polled.trouble += trouble
+        if polled.topic_is_unknown:
+            # A topic that is gone for now may be another one by now: recovery finds out which.
+            polled.out_of_range |= self._reading
         return polled
 
-    def _serve(self, polled: Polled) -> None:
+    def _serve(self, trouble: list[TransientError]) -> None:
         """Send the commits that are wished for, and let librdkafka tell what is new of them and of the group.
 
         Raises:
@@ -198,10 +176,10 @@ class GroupMember:
             self._consumer.commit(offsets=positions, asynchronous=True)
         said = self._consumer.poll(ANSWERS_SECONDS if self._commits.are_on_their_way else 0)
         if said is not None and (failure := said.error()) is not None:
-            trouble = translate(failure, "polling")
-            if not isinstance(trouble, TransientError):
-                raise trouble
-            polled.trouble.append(trouble)
+            error = translate(failure, "polling")
+            if not isinstance(error, TransientError):
+                raise error
+            trouble.append(error)
 
     def _is_idle_for_long(self) -> bool:
         """Tell whether it is time to join anew since no partition came for long.

@@ -48,6 +48,7 @@ class RecordBatch:
 
     Attributes:
         first_offset, last_offset: what it covers, whether or not there is a record for each.
+        leader_epoch: of the leader that appended it.
         first_millis, last_millis: times since 1970 UTC.
         count: of its records, as it says itself.
         records: compressed as `codec` says.
@@ -56,6 +57,7 @@ class RecordBatch:
 
     first_offset: int
     last_offset: int
+    leader_epoch: int
     magic: int
     attributes: int
     first_millis: int
@@ -75,7 +77,7 @@ def record_batches(records: memoryview) -> Iterator[RecordBatch]:
     """Yield the whole batches at the beginning of what a broker sent; the last one may be cut off."""
     at = 0
     while at + _HEAD_BYTES <= len(records):
-        base, size, _, magic, _, attributes, last_delta, *rest = _HEAD.unpack_from(records, at)
+        base, size, epoch, magic, _, attributes, last_delta, *rest = _HEAD.unpack_from(records, at)
         first_millis, last_millis, producer_id, _, _, count = rest
         end = at + _PREFIX_BYTES + size
         if size < _HEAD_BYTES - _PREFIX_BYTES or end > len(records):
@@ -83,6 +85,7 @@ def record_batches(records: memoryview) -> Iterator[RecordBatch]:
         yield RecordBatch(
             base,
             base + max(last_delta, 0),
+            epoch,
             magic,
             attributes,
             first_millis,

@@ -47,27 +47,26 @@ def messages_between(
         heard_seconds = time.monotonic()
         while left:
             fetcher.wait(_WAIT_SECONDS)
-            taken = fetcher.take(_MESSAGES_AT_ONCE)
-            if error := next(iter(taken.failures.values()), None):
+            polled = fetcher.take(_MESSAGES_AT_ONCE)
+            if error := next(iter(polled.failures.values()), None):
                 raise error
-            for number in taken.out_of_range & left.keys():
+            for number in polled.out_of_range & left.keys():
                 # Retention has passed the first offset meanwhile: what is gone is gone.
                 low, _ = Topics(settings.kafka, settings.kafka_config).ends(settings.topic, number)
                 fetcher.start(number, low)
-            for number, parts in taken.messages.items():
+            for number, messages in polled.messages.items():
                 heard_seconds = time.monotonic()
-                messages = _before(Messages.joined(parts), left[number])
-                if len(messages):
-                    yield number, messages
-                if int(parts[-1].offsets[-1]) + 1 >= left[number]:
-                    taken.ends[number] = left[number]
+                if len(wanted := _before(messages, left[number])):
+                    yield number, wanted
+                if int(messages.offsets[-1]) + 1 >= left[number]:
+                    polled.ends[number] = left[number]
             # Where a log ends nothing more comes, whatever was asked for.
-            for number in taken.ends.keys() & left.keys():
+            for number in polled.ends.keys() & left.keys():
                 heard_seconds = time.monotonic()
                 fetcher.stop(number)
                 del left[number]
             if time.monotonic() - heard_seconds > silence_seconds_max:
-                reason = f": {taken.trouble[-1]}" if taken.trouble else ""
+                reason = f": {polled.trouble[-1]}" if polled.trouble else ""
                 raise BrokerUnavailable(
                     f"Kafka sent nothing of {settings.topic} for {silence_seconds_max:.0f} s{reason}"
                 )

@@ -17,43 +17,54 @@ from auditlog_consumer.fetch.batches import record_batches, take_apart, without_
 from auditlog_consumer.fetch.link import Link
 from auditlog_consumer.fetch.security import security
 from auditlog_consumer.messages import Messages
-from auditlog_schemas.errors import AuditError, BrokerUnavailable, ConfigError, TransientError
+from auditlog_schemas.errors import (
+    AuditError,
+    BrokerUnavailable,
+    ConfigError,
+    TerminalError,
+    TransientError,
+)
 
 PARTITION_BYTES_MAX: Final = 1 << 20
 ANSWER_BYTES_MAX: Final = 8 << 20
 QUEUED_BYTES_MAX: Final = 32 << 20
 """Messages that wait to be taken, of all partitions, about; one slice of a batch may come on top."""
 WAIT_MILLIS: Final = 100
+_SEE_CUT: Final = "it lost acknowledged messages; see docs/operations.md, 'log behind ledger'"
 PAUSE_SECONDS_MIN: Final = 0.1
 PAUSE_SECONDS_MAX: Final = 2.0
 
 
 @dataclass(slots=True)
-class Taken:
-    """What `take` found.
+class Polled:
+    """What has come since the last time.
 
     Attributes:
-        messages: of each partition, in the order of their offsets.
+        messages: by partition, in the order of their offsets.
         ends: where a partition's log ended when its end was reached.
         out_of_range: partitions whose position Kafka does not have.
-        unknown: Kafka does not know the topic.
-        failures: partitions that cannot be read on, each with its error.
-        trouble: errors that will pass.
+        topic_is_unknown: Kafka does not know the topic.
+        failures: partitions that cannot be read on, and why.
+        trouble: errors that will pass, such as a broker that is away.
     """
 
-    messages: dict[int, list[Messages]] = field(default_factory=dict)
+    messages: dict[int, Messages] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
     out_of_range: set[int] = field(default_factory=set)
-    unknown: bool = False
+    topic_is_unknown: bool = False
     failures: dict[int, AuditError] = field(default_factory=dict)
     trouble: list[TransientError] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
 class _Position:
-    """Where a partition is read; another object for each `start`, so that older answers are known."""
+    """Where a partition is read; another object for each `start`, so that older answers are known.
+
+    `epoch` is that of the leader that appended what was read last; -1 before anything was.
+    """
 
     offset: int
+    epoch: int = -1
     paused: bool = False
     end_told: int = -1
     stands: bool = False
@@ -87,7 +98,7 @@ class Fetcher:
         self._readers: dict[wire.Address, threading.Thread] = {}
         self._queue: deque[tuple[int, _Position, Messages]] = deque()
         self._queued_bytes = 0
-        self._told = Taken()
+        self._told = Polled()
         self._fatal: AuditError | None = None
         self._closed = self._woken = False
         self._scout: threading.Thread | None = None
@@ -116,7 +127,7 @@ class Fetcher:
                     position.paused = paused
             self._changed.notify_all()
 
-    def take(self, messages_max: int) -> Taken:
+    def take(self, messages_max: int) -> Polled:
         """Return what has come since the last time, at most about `messages_max` messages.
 
         Raises:
@@ -125,7 +136,8 @@ class Fetcher:
         with self._changed:
             if self._fatal is not None:
                 raise self._fatal
-            taken, self._told = self._told, Taken()
+            polled, self._told = self._told, Polled()
+            parts: dict[int, list[Messages]] = {}
             left = messages_max
             while self._queue and left > 0:
                 number, position, messages = self._queue.popleft()
@@ -138,12 +150,13 @@ class Fetcher:
                     self._queued_bytes += rest.held_bytes
                     messages = messages.between(0, left)
                 left -= len(messages)
-                taken.messages.setdefault(number, []).append(messages)
+                parts.setdefault(number, []).append(messages)
             waiting = {number for number, _, _ in self._queue}
             # An end is told behind the messages before it.
-            self._told.ends = {number: taken.ends.pop(number) for number in waiting & taken.ends.keys()}
+            self._told.ends = {number: polled.ends.pop(number) for number in waiting & polled.ends.keys()}
             self._changed.notify_all()
-            return taken
+        polled.messages = {number: Messages.joined(some) for number, some in parts.items()}
+        return polled
 
     def wait(self, seconds: float) -> None:
         """Return when something is there to be taken, or somebody called `wake`, or after so many seconds."""
@@ -172,7 +185,7 @@ class Fetcher:
             self._queue
             or told.ends
             or told.out_of_range
-            or told.unknown
+            or told.topic_is_unknown
             or told.failures
             or told.trouble
             or self._fatal
@@ -202,7 +215,7 @@ class Fetcher:
             found = self._ask_for_leaders(known)
             with self._changed:
                 if found is not None:
-                    self._told.unknown |= found.error == wire.UNKNOWN_TOPIC_OR_PARTITION
+                    self._told.topic_is_unknown |= found.error == wire.UNKNOWN_TOPIC_OR_PARTITION
                     if found.error == wire.TOPIC_AUTHORIZATION_FAILED:
                         self._fatal = self._not_allowed()
                     self._leaders = found.leaders
@@ -295,7 +308,7 @@ class Fetcher:
     def _request(self, asked: list[tuple[int, _Position]]) -> bytes:
         return wire.fetch_request(
             self._topic,
-            [(number, position.offset) for number, position in asked],
+            [(number, position.offset, position.epoch) for number, position in asked],
             wait_millis=WAIT_MILLIS,
             bytes_max=ANSWER_BYTES_MAX,
             partition_bytes_max=PARTITION_BYTES_MAX,
@@ -306,6 +319,10 @@ class Fetcher:
         if fetched.error:
             self._tell_error(fetched, position)
             return
+        if fetched.cut_at is not None:
+            cut = f"{self._topic}/{number}: Kafka's log was cut at offset {fetched.cut_at}"
+            self._fail(number, position, TerminalError(f"{cut}, {position.offset} was read; {_SEE_CUT}"))
+            return
         batches = list(record_batches(fetched.records))
         for messages in take_apart(list(without_aborted(batches, fetched.aborted)), position.offset):
             if len(messages) and not self._put(number, position, messages):
@@ -315,6 +332,7 @@ class Fetcher:
                 return
             if batches:
                 position.offset = max(position.offset, batches[-1].last_offset + 1)
+                position.epoch = batches[-1].leader_epoch
             if position.offset >= fetched.stable_end and position.end_told != position.offset:
                 position.end_told = position.offset
                 self._told.ends[number] = position.offset

@@ -1,7 +1,7 @@
 """Kafka's binary protocol, as far as fetching needs it: requests to bytes, bytes to answers. Does no I/O.
 
-Source: https://kafka.apache.org/protocol. The versions are ones that brokers from Kafka 2.3 to 4 know, from
-before the protocol's flexible encoding.
+Source: https://kafka.apache.org/protocol. Brokers from Kafka 2.7 to 4 know these versions; only that of Fetch
+has the protocol's flexible encoding (KIP-482).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-FETCH: Final = (1, 11)
+FETCH: Final = (1, 12)
 METADATA: Final = (3, 4)
 SASL_HANDSHAKE: Final = (17, 1)
 SASL_AUTHENTICATE: Final = (36, 0)
 
 READ_COMMITTED: Final = 1
+
+_NO_TAGS: Final = b"\0"
+_DIVERGING_EPOCH: Final = 0
 
 NONE: Final = 0
 OFFSET_OUT_OF_RANGE: Final = 1
@@ -50,6 +53,7 @@ class Fetched:
         stable_end: the offset up to which transactions are decided; nothing beyond it is sent.
         aborted: (producer id, first offset) of the aborted transactions among the records.
         records: record batches, the last of which may be cut off.
+        cut_at: where this log and the one that was read before part, None when they do not.
     """
 
     partition: int
@@ -57,6 +61,7 @@ class Fetched:
     stable_end: int
     aborted: tuple[tuple[int, int], ...]
     records: memoryview
+    cut_at: int | None = None
 
 
 class Reader:
@@ -83,6 +88,30 @@ class Reader:
     def data(self) -> memoryview:
         """Return bytes without copying them; none for null."""
         return self._take(self.number("i"))
+
+    def varint(self) -> int:
+        """Return an unsigned varint, as the flexible encoding has them."""
+        number, shift = 0, 0
+        while (octet := self.number("B")) > 0x7F:
+            number |= (octet & 0x7F) << shift
+            shift += 7
+        return number | octet << shift
+
+    def compact_data(self) -> memoryview:
+        """Return bytes in the flexible encoding, or those of a string; none for null."""
+        return self._take(self.varint() - 1)
+
+    def compact_items(self) -> Iterator[int]:
+        """Yield once for each item of the array in the flexible encoding that begins here."""
+        yield from range(self.varint() - 1)
+
+    def tags(self) -> dict[int, memoryview]:
+        """Return the tagged fields that begin here."""
+        found = {}
+        for _ in range(self.varint()):
+            tag = self.varint()
+            found[tag] = self._take(self.varint())
+        return found
 
     def items(self) -> Iterator[int]:
         """Yield once for each item of the array that begins here."""
@@ -130,40 +159,67 @@ def read_metadata(body: bytes | bytearray) -> Metadata:
 
 def fetch_request(
     topic: str,
-    positions: Sequence[tuple[int, int]],
+    positions: Sequence[tuple[int, int, int]],
     *,
     wait_millis: int,
     bytes_max: int,
     partition_bytes_max: int,
 ) -> bytes:
-    """Ask for record batches from (partition, offset) on; the first ones of the list come first.
+    """Ask for record batches from (partition, offset, leader epoch of what comes before, or -1) on.
 
-    A broker sends at least one whole batch, however large it is, and otherwise keeps to the bounds.
+    The first ones of the list come first. A broker sends at least one whole batch, however large it is, and
+    otherwise keeps to the bounds. It tells when its log is not the one in which the offset had this epoch.
     """
     head = struct.pack(">iiiibii", -1, wait_millis, 1, bytes_max, READ_COMMITTED, 0, -1)
     asked = b"".join(
-        struct.pack(">iiqqi", partition, -1, offset, -1, partition_bytes_max)
-        for partition, offset in positions
+        struct.pack(">iiqiqi", partition, -1, offset, epoch, -1, partition_bytes_max) + _NO_TAGS
+        for partition, offset, epoch in positions
     )
-    topics = struct.pack(">i", 1) + _text(topic) + struct.pack(">i", len(positions)) + asked
-    return head + topics + struct.pack(">i", 0) + _text("")
+    topics = _compact_size(1) + _compact(topic) + _compact_size(len(positions)) + asked + _NO_TAGS
+    # The first tags are of the request's own head.
+    return _NO_TAGS + head + topics + _compact_size(0) + _compact("") + _NO_TAGS
 
 
 def read_fetched(body: bytes | bytearray) -> tuple[int, list[Fetched]]:
     """Return the error code of a whole answer to `fetch_request`, and what it says of each partition."""
     reader = Reader(body)
+    reader.tags()
     _, error, _ = reader.numbers("ihi")
     found = []
-    for _ in reader.items():
-        reader.text()
-        for _ in reader.items():
-            partition, failure, _, stable_end, _ = reader.numbers("ihqqq")
-            aborted = tuple((first[0], first[1]) for first in (reader.numbers("qq") for _ in reader.items()))
-            reader.number("i")
-            found.append(Fetched(partition, failure, stable_end, aborted, reader.data()))
+    for _ in reader.compact_items():
+        reader.compact_data()
+        found += [_read_partition(reader) for _ in reader.compact_items()]
+        reader.tags()
     return error, found
+
+
+def _read_partition(reader: Reader) -> Fetched:
+    partition, error, _, stable_end, _ = reader.numbers("ihqqq")
+    aborted = []
+    for _ in reader.compact_items():
+        producer_id, first_offset = reader.numbers("qq")
+        aborted.append((producer_id, first_offset))
+        reader.tags()
+    reader.number("i")
+    records = reader.compact_data()
+    diverging = reader.tags().get(_DIVERGING_EPOCH)
+    cut_at = None if diverging is None else struct.unpack_from(">iq", diverging)[1]
+    return Fetched(partition, error, stable_end, tuple(aborted), records, cut_at)
 
 
 def _text(text: str) -> bytes:
     raw = text.encode()
     return struct.pack(">h", len(raw)) + raw
+
+
+def _compact(text: str) -> bytes:
+    raw = text.encode()
+    return _compact_size(len(raw)) + raw
+
+
+def _compact_size(size: int) -> bytes:
+    left, out = size + 1, bytearray()
+    while left > 0x7F:
+        out.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes(out) + bytes([left])
