@@ -48,7 +48,7 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
         ConfigError: a setting, a catalog file, a schema file or the topic's settings are wrong.
         TerminalError: as in `Consumer.run`.
     """
-    registry = _registry(settings)
+    registry = open_registry(settings)
     judge = build_judge(settings, registry)
     topics = Topics(settings.kafka, settings.kafka_config)
     runtime = Threads()
@@ -88,12 +88,13 @@ def build_judge(settings: ConsumerSettings, registry: SchemaRegistry | None = No
     Raises:
         ConfigError: a catalog or schema file is wrong; the message names it.
     """
-    lookup = registry or _registry(settings)
+    lookup = registry or open_registry(settings)
     schemas = WriterSchemas([read_schema_file(path) for path in settings.schemas], lookup)
     return Judge(schemas, load_catalog(settings.catalog))
 
 
-def _registry(settings: ConsumerSettings) -> SchemaRegistry | None:
+def open_registry(settings: ConsumerSettings) -> SchemaRegistry | None:
+    """Return a client of the registry that the settings name, if they name one; it is not connected yet."""
     if not settings.schema_registry_url:
         return None
     from auditlog_schemas.registry import SchemaRegistry

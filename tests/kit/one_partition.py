@@ -16,7 +16,7 @@ from auditlog_consumer.group import GroupMember
 from auditlog_consumer.intent import Intent
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
-from auditlog_consumer.service import build_judge
+from auditlog_consumer.service import build_judge, open_registry
 from auditlog_consumer.topic_reader import read_between
 from auditlog_consumer.topics import Topics
 from auditlog_storage.ledger import Ledger, Range
@@ -67,8 +67,12 @@ class OnePartition:
         where = {self.partition.number: (first, last + 1)}
         lists = read_between(self._pipeline.settings, self._pipeline.topic, where)
         messages = Messages.of([message for some in lists for message in some])
-        judge = build_judge(self._pipeline.settings)
-        return judge.judge(Batch(self.partition, first, last, messages)).rows
+        registry = open_registry(self._pipeline.settings)
+        judge = build_judge(self._pipeline.settings, registry)
+        rows = judge.judge(Batch(self.partition, first, last, messages)).rows
+        if registry is not None:
+            registry.close()
+        return rows
 
     def insert(self, rows: pa.RecordBatch, token: str) -> None:
         EventWriter(self._pipeline.connection).insert(rows, token)
