@@ -6,9 +6,13 @@ import atexit
 import logging
 import os
 import weakref
-from typing import Final, Protocol
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
 
-from auditlog_schemas.errors import AuditError
+from auditlog_schemas.errors import AuditError, InvalidEvent
+from auditlog_schemas.event import AuditEvent
 
 EXIT_FLUSH_SECONDS_MAX: Final = 10.0
 
@@ -52,6 +56,29 @@ def _close_all() -> None:
             _log.error("at exit: %s", error)
 
 
+def _validate_for_the_first_time() -> None:
+    """Validate an event from objects, one from text, and ones with a wrong value of each kind.
+
+    pydantic locks what it fills in at the first use. A child that is forked while a thread does that finds
+    the lock taken, with nobody to give it back, and its own first event waits for ever.
+    """
+    objects: dict[str, Any] = {
+        "event_id": UUID(int=0),
+        "account_id": "a",
+        "occurred_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "action": "a",
+        "entity": {"type": "t", "id": "i"},
+        "source": {"service": "s", "instance_id": "i", "sequence": 1},
+        "actor": {"type": "system", "id": "i"},
+    }
+    text = objects | {"event_id": str(UUID(int=0)), "occurred_at": "2026-01-01T00:00:00Z"}
+    fields = ("event_id", "occurred_at", "action_version", "actor", "unknown")
+    for value in (objects, text, *(text | {field: "?"} for field in fields)):
+        with suppress(InvalidEvent):
+            AuditEvent.parse(value)
+
+
 if hasattr(os, "register_at_fork"):
+    _validate_for_the_first_time()
     os.register_at_fork(after_in_child=_abandon_all)
 atexit.register(_close_all)

@@ -138,6 +138,7 @@ class AuditProducer:
         Raises:
             As `publish`.
         """
+        self._sender.require_usable()
         with self._counting_invalid():
             event = AuditEvent.parse(
                 {

@@ -22,11 +22,68 @@ PARTS = dict(account_id="a", action="license_reset", entity=Entity(type="license
 producer = AuditProducer(sys.argv[1], service="s", topic=sys.argv[2])
 """
 
+# Each try is a process that has made no event yet: a fork of this one, which only imports the SDK.
+FIRST_EVENTS = """
+import os, random, sys, threading, time, warnings
+from datetime import UTC, datetime
+from uuid import UUID
+from auditlog_producers import InvalidEvent
+from auditlog_schemas.event import AuditEvent
+
+warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, of every fork with threads
+sys.setswitchinterval(1e-6)
+EVENT = dict(event_id=UUID(int=7), occurred_at=datetime.now(UTC), account_id="a", action="a",
+             entity=dict(type="t", id="i"), actor=dict(type="system", id="i"),
+             source=dict(service="s", instance_id="i", sequence=1))
+TEXT = EVENT | dict(event_id=str(UUID(int=7)), occurred_at="2026-01-01T00:00:00Z")
+
+def make():
+    if sys.argv[1] == "refused":
+        for field in ("actor", "occurred_at", "event_id", "action_version", "sequence"):
+            try:
+                AuditEvent.parse(TEXT | {field: "x"})
+            except InvalidEvent:
+                continue
+            os._exit(9)
+    else:
+        AuditEvent.parse(TEXT if sys.argv[1] == "text" else EVENT)
+
+def fork(work, seconds):
+    pid = os.fork()
+    if pid == 0:
+        work()
+        os._exit(7)
+    ends = time.monotonic() + seconds
+    while (done := os.waitpid(pid, os.WNOHANG))[0] == 0 and time.monotonic() < ends:
+        time.sleep(0.0005)
+    if done[0] == 0:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        return "hangs"
+    return os.waitstatus_to_exitcode(done[1])
+
+def attempt():
+    for thread in [threading.Thread(target=make) for _ in range(3)]:
+        thread.start()
+    ends = time.perf_counter() + random.random() * 0.0003
+    while time.perf_counter() < ends:
+        pass
+    if fork(make, 15) != 7:
+        os._exit(8)
+
+for number in range(150):
+    if (end := fork(attempt, 30)) != 7:
+        sys.exit(f"try {number}: {end}")
+"""
+
 
 def _run(program: str, kafka: str, topic: str) -> subprocess.CompletedProcess[str]:
-    source = PRELUDE + textwrap.dedent(program)
+    return _python(PRELUDE + textwrap.dedent(program), kafka, topic)
+
+
+def _python(source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", source, kafka, topic],
+        [sys.executable, "-W", "error", "-c", source, *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -132,6 +189,12 @@ def test_a_fork_while_other_threads_publish_does_not_deadlock(mock_kafka: str, t
         mock_kafka,
         topic,
     )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("kind", ["objects", "text", "refused"])
+def test_a_fork_while_threads_make_their_first_event_lets_the_child_make_one(kind: str) -> None:
+    done = _python(FIRST_EVENTS, kind)
     assert (done.returncode, done.stderr) == (0, "")
 
 
