@@ -13,19 +13,21 @@ SERVER_LIBRARIES: Final = (
     "jinja2",
     "jwt",
     "lark",
+    "lz4",
     "numpy",
     "obstore",
     "prometheus_client",
     "pyarrow",
     "pydantic_settings",
     "rich",
+    "scramp",
     "starlette",
     "structlog",
     "typer",
     "uvicorn",
     "uvloop",
 )
-"""What the extra `server` installs. The base install, the SDK, brings the script but none of these."""
+"""What the extra `server` installs on every Python; the base install, the SDK, has none of them."""
 
 
 def main() -> NoReturn:
