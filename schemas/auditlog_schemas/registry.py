@@ -11,12 +11,14 @@ from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
 
 from auditlog_schemas.errors import ConfigError, RegistryUnavailable
+from auditlog_schemas.inert import inert, shortened
 from auditlog_schemas.resolution import Schema
 
 MEMORY_SECONDS: Final = 1.0
 """How long the registry is taken to remember what it knew. None restarts as quickly as this."""
 SCHEMA_ID_MAX: Final = (1 << 31) - 1
 """Registries number schemas by Java's int: about more they were never meant to be asked."""
+WHY_CHARACTERS_MAX: Final = 500
 
 
 class SchemaRegistry:
@@ -89,16 +91,19 @@ class SchemaRegistry:
         try:
             found = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
-            if error.http_status_code == 404 and _is_of_a_registry(error):
+            if error.http_status_code != 404:
+                raise self._unavailable(error) from error
+            if _is_of_a_registry(error):
                 return None
-            raise self._unavailable(error) from error
+            raise self._no_registry(error) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            # The client takes any answer of status 200 for a registry's.
+            raise self._no_registry(error) from error
         except Exception as error:
             raise self._unavailable(error) from error
         text = found.schema_str
         if not isinstance(text, str):
-            raise RegistryUnavailable(
-                f"schema registry {self._url}: its answer has no schema; is the URL right?"
-            )
+            raise self._no_registry("it has no schema")
         try:
             schema = json.loads(text)
         except (ValueError, RecursionError):
@@ -131,8 +136,14 @@ class SchemaRegistry:
                 raise
             self._remembers_until = began + MEMORY_SECONDS
 
-    def _unavailable(self, error: Exception) -> RegistryUnavailable:
-        return RegistryUnavailable(f"schema registry {self._url}: {error}")
+    def _unavailable(self, error: Exception | str) -> RegistryUnavailable:
+        # It may be a whole page of whoever answered.
+        return RegistryUnavailable(
+            f"schema registry {self._url}: {inert(shortened(str(error), WHY_CHARACTERS_MAX))}"
+        )
+
+    def _no_registry(self, error: Exception | str) -> RegistryUnavailable:
+        return self._unavailable(f"the answer is not a registry's, is the URL right? {error}")
 
 
 def _is_of_a_registry(error: SchemaRegistryError) -> bool:

@@ -16,7 +16,7 @@ UNKNOWN_FROM: Final = 2_000_000_000
 """Ids from here on are answered as the registry would, without troubling it: thousands take it a minute."""
 FAULTS: Final[dict[str, tuple[int, str, bytes]]] = {
     "error": (500, "application/json", b'{"error_code":50001,"message":"Error in the backend"}'),
-    "overloaded": (503, "text/html", b"<html>no healthy upstream</html>"),
+    "overloaded": (503, "text/html", b"<html>no healthy upstream</html>" * 1_000),
     "forbidden": (403, "application/json", b'{"error_code":40301,"message":"Not allowed"}'),
     "login page": (200, "text/html", b"<html>Please log in</html>"),
     "cut json": (200, "application/json", b'{"schema":"{\\"type'),

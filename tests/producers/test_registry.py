@@ -143,6 +143,10 @@ def test_after_a_failure_the_registry_has_to_show_that_it_remembers(
         registry.schema_by_id(2_000_003_001)
 
 
+AWAY = frozenset({"error", "overloaded", "forbidden", "drop", "hang"})
+"""Faults of a registry that is the right one; all others come from something else."""
+
+
 @pytest.mark.parametrize("fault", [*FAULTS, "drop", "hang"])
 def test_what_is_no_answer_of_a_registry_says_nothing_about_an_id(
     fault: str, registry_front: RegistryFront, registry: SchemaRegistry, open_client: OpenClient
@@ -151,8 +155,11 @@ def test_what_is_no_answer_of_a_registry_says_nothing_about_an_id(
     client = open_client(registry_front.url, 2)
     registry_front.faults = {0: fault}
     for asked in (schema_id, UNKNOWN_FROM):
-        with pytest.raises(RegistryUnavailable, match=registry_front.url):
+        with pytest.raises(RegistryUnavailable, match=registry_front.url) as caught:
             client.schema_by_id(asked)
+        said = str(caught.value)
+        assert ("is the URL right?" in said) == (fault not in AWAY)
+        assert len(said) < 700
     registry_front.faults = {}
     assert client.schema_by_id(schema_id) == EVENT_SCHEMA
     assert client.schema_by_id(UNKNOWN_FROM) is None
