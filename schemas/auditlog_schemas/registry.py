@@ -91,11 +91,12 @@ class SchemaRegistry:
         try:
             found = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
-            if error.http_status_code != 404:
-                raise self._unavailable(error) from error
-            if _is_of_a_registry(error):
+            status = error.http_status_code
+            if status == 404 and _is_of_a_registry(error):
                 return None
-            raise self._no_registry(error) from error
+            if status == 404 or 300 <= status < 400:
+                raise self._no_registry(error) from error
+            raise self._unavailable(error) from error
         except (ValueError, TypeError, AttributeError) as error:
             # The client takes any answer of status 200 for a registry's.
             raise self._no_registry(error) from error

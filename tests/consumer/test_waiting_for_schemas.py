@@ -48,7 +48,7 @@ def bring_back(front: RegistryFront) -> None:
 
 
 def alarms() -> float:
-    return metrics.ALARMS.labels("partition_stopped")._value.get()
+    return float(metrics.ALARMS.labels("partition_stopped")._value.get())
 
 
 @pytest.mark.parametrize("how", ["stopped", "hang", "error", "login page"])

@@ -18,6 +18,7 @@ FAULTS: Final[dict[str, tuple[int, str, bytes]]] = {
     "error": (500, "application/json", b'{"error_code":50001,"message":"Error in the backend"}'),
     "overloaded": (503, "text/html", b"<html>no healthy upstream</html>" * 1_000),
     "forbidden": (403, "application/json", b'{"error_code":40301,"message":"Not allowed"}'),
+    "redirect": (302, "text/html", b"<html>Please log in elsewhere</html>"),
     "login page": (200, "text/html", b"<html>Please log in</html>"),
     "cut json": (200, "application/json", b'{"schema":"{\\"type'),
     "other json": (200, "application/json", b'{"status":"UP"}'),
