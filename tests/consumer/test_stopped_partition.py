@@ -44,7 +44,7 @@ def until(happens: Callable[[], bool], what: str) -> None:
 
 
 def alarms() -> float:
-    return metrics.ALARMS.labels("partition_stopped")._value.get()
+    return float(metrics.ALARMS.labels("partition_stopped")._value.get())
 
 
 @pytest.fixture(autouse=True)
