@@ -20,7 +20,6 @@ SERVER_LIBRARIES: Final = (
     "pyarrow",
     "pydantic_settings",
     "rich",
-    "scramp",
     "starlette",
     "structlog",
     "typer",

@@ -12,7 +12,7 @@ from auditlog_consumer import metrics
 from auditlog_consumer.assignment import Assigned
 from auditlog_consumer.batch import Collector
 from auditlog_consumer.batch_flow import BatchFlow, Lookups
-from auditlog_consumer.fetch.fetcher import Polled
+from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.gauges import Gauges
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.judge import Judge

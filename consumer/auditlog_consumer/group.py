@@ -16,7 +16,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from auditlog_consumer.commits import Commits
-from auditlog_consumer.fetch.fetcher import Fetcher, Polled
+from auditlog_consumer.fetch.fetcher import Fetcher
+from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.intent import with_trouble
 from auditlog_consumer.kafka_errors import made, translate
 from auditlog_consumer.settings import ConsumerSettings

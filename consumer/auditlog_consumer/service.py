@@ -12,6 +12,7 @@ from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
 from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN, DeadLetterSink
 from auditlog_consumer.fetch.batches import BATCH_BYTES_MAX
+from auditlog_consumer.fetch.bootstrap import require_entry
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.judge import Judge
@@ -50,12 +51,11 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     """
     registry = open_registry(settings)
     judge = build_judge(settings, registry)
-    topics = Topics(settings.kafka, settings.kafka_config)
     runtime = Threads()
     waiting = _ends_with(stop)
     try:
-        topic = persist(
-            waiting, "asking Kafka for the topic", lambda: _ensure(topics, settings), topic=settings.topic
+        topics, topic = persist(
+            waiting, "asking Kafka for the topic", lambda: _ensure(settings), topic=settings.topic
         )
         ledger = Ledger(connection)
         persist(waiting, "asking ClickHouse for the ledger", lambda: ledger.next_offset(topic.topic_id, 0))
@@ -109,7 +109,9 @@ def _tell_registry_trouble(error: RegistryUnavailable, pause_seconds: float) -> 
     )
 
 
-def _ensure(topics: Topics, settings: ConsumerSettings) -> TopicInfo:
+def _ensure(settings: ConsumerSettings) -> tuple[Topics, TopicInfo]:
+    require_entry(settings.kafka, settings.kafka_config)
+    topics = Topics(settings.kafka, settings.kafka_config)
     events, dead = topics.ensure(settings.topic, settings.dead_topic)
     if events.timestamp_type != "LogAppendTime":
         raise ConfigError(
@@ -134,7 +136,7 @@ def _ensure(topics: Topics, settings: ConsumerSettings) -> TopicInfo:
             retention_ms=dead.retention_millis,
             keep_them_with=_alter(dead, "retention.ms=-1"),
         )
-    return events
+    return topics, events
 
 
 def _alter(topic: TopicInfo, setting: str) -> str:

@@ -17,6 +17,7 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN
+from auditlog_consumer.fetch.bootstrap import require_entry
 from auditlog_consumer.kafka_errors import made, translate
 from auditlog_schemas.errors import BrokerUnavailable, ConfigError
 
@@ -44,7 +45,8 @@ class Topics:
     """Makes and describes topics. Every method raises BrokerUnavailable when Kafka does not answer."""
 
     def __init__(self, kafka: str, config: Mapping[str, str] | None = None) -> None:
-        self._admin = made(AdminClient, {**(config or {}), "bootstrap.servers": kafka, "log_level": 2})
+        self._kafka, self._config = kafka, config or {}
+        self._admin = made(AdminClient, {**self._config, "bootstrap.servers": kafka, "log_level": 2})
 
     def ensure(
         self, topic: str, dead_topic: str, partitions: int = PARTITIONS, replicas: int = BROKERS_DEFAULT
@@ -67,7 +69,11 @@ class Topics:
         return found
 
     def find(self, topic: str) -> TopicInfo | None:
-        """Return a topic's identity, size and settings, or None when there is no such topic."""
+        """Return a topic's identity, size and settings, or None when there is no such topic.
+
+        Raises:
+            ConfigError: a broker refuses us, see `require_entry`.
+        """
         doing = f"describing topic {topic}"
         resource = ConfigResource(ResourceType.TOPIC, topic)
         topics = TopicCollection([topic])
@@ -79,7 +85,11 @@ class Topics:
         except KafkaException as error:
             if error.args[0].code() in _NO_SUCH_TOPIC:
                 return None
-            raise translate(error.args[0], doing) from error
+            failure = translate(error.args[0], doing)
+            if isinstance(failure, BrokerUnavailable):
+                # librdkafka does not tell an outage from a wrong password.
+                require_entry(self._kafka, self._config)
+            raise failure from error
         return TopicInfo(
             name=topic,
             topic_id=_topic_id(found),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from auditlog_consumer.fetch.fetcher import Fetcher, Polled
+from auditlog_consumer.fetch.fetcher import Fetcher
+from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.topics import Topics
 from auditlog_local.child import Child
 from auditlog_schemas.errors import TerminalError

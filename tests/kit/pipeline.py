@@ -36,13 +36,13 @@ class Pipeline:
         self.clickhouse_url = clickhouse_url
         self.connection = Connection(StorageSettings.load(url=clickhouse_url))
         migrate(self.connection, load_catalog())
-        Topics(kafka).ensure(self.topic, self.settings.dead_topic)
+        Topics(kafka, self.settings.kafka_config).ensure(self.topic, self.settings.dead_topic)
 
     def publish(self, events: Sequence[AuditEvent]) -> None:
         self.publish_raw([(event.account_id.encode(), encode(event.to_record())) for event in events])
 
     def publish_raw(self, messages: Sequence[tuple[bytes | None, bytes | None]]) -> None:
-        writer = AcknowledgedWriter(self.settings.kafka)
+        writer = AcknowledgedWriter(self.settings.kafka, self.settings.kafka_config)
         writer.write(self.topic, [Outgoing(key, value) for key, value in messages])
         writer.close()
 

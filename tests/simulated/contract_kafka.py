@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
 from auditlog_consumer.acknowledged import AcknowledgedWriter
-from auditlog_consumer.fetch.fetcher import Polled
+from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.runtime import Runtime
 from auditlog_consumer.topics import Topics

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from auditlog_consumer.fetch.fetcher import Polled
+from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.intent import with_trouble
 from auditlog_consumer.messages import Messages
 from auditlog_schemas.errors import BrokerUnavailable, TransientError

@@ -21,8 +21,10 @@ def diagnose_kafka(settings: ConsumerSettings) -> Iterator[Diagnosis]:
     Raises:
         AuditError: Kafka does not answer, or refuses.
     """
+    from auditlog_consumer.fetch.bootstrap import require_entry
     from auditlog_consumer.topics import Topics
 
+    require_entry(settings.kafka, settings.kafka_config)
     topics = Topics(settings.kafka, settings.kafka_config)
     try:
         events = topics.describe(settings.topic)

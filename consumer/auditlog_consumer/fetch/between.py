@@ -44,10 +44,14 @@ def messages_between(
     with closing(fetcher):
         for number in sorted(left):
             fetcher.start(number, spans[number][0])
-        heard_seconds = time.monotonic()
+        heard_seconds, reason = time.monotonic(), ""
         while left:
             fetcher.wait(_WAIT_SECONDS)
             polled = fetcher.take(_MESSAGES_AT_ONCE)
+            if polled.topic_is_unknown:
+                reason = ": it does not know this topic"
+            elif polled.trouble:
+                reason = f": {polled.trouble[-1]}"
             if error := next(iter(polled.failures.values()), None):
                 raise error
             for number in polled.out_of_range & left.keys():
@@ -55,9 +59,10 @@ def messages_between(
                 low, _ = Topics(settings.kafka, settings.kafka_config).ends(settings.topic, number)
                 fetcher.start(number, low)
             for number, messages in polled.messages.items():
-                heard_seconds = time.monotonic()
                 if len(wanted := _before(messages, left[number])):
                     yield number, wanted
+                # However long that was put to use.
+                heard_seconds = time.monotonic()
                 if int(messages.offsets[-1]) + 1 >= left[number]:
                     polled.ends[number] = left[number]
             # Where a log ends nothing more comes, whatever was asked for.
@@ -66,7 +71,6 @@ def messages_between(
                 fetcher.stop(number)
                 del left[number]
             if time.monotonic() - heard_seconds > silence_seconds_max:
-                reason = f": {polled.trouble[-1]}" if polled.trouble else ""
                 raise BrokerUnavailable(
                     f"Kafka sent nothing of {settings.topic} for {silence_seconds_max:.0f} s{reason}"
                 )

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from auditlog_schemas.errors import BrokerUnavailable
+
 FETCH: Final = (1, 12)
 METADATA: Final = (3, 4)
 SASL_HANDSHAKE: Final = (17, 1)
@@ -25,6 +27,7 @@ NONE: Final = 0
 OFFSET_OUT_OF_RANGE: Final = 1
 UNKNOWN_TOPIC_OR_PARTITION: Final = 3
 TOPIC_AUTHORIZATION_FAILED: Final = 29
+ILLEGAL_SASL_STATE: Final = 34
 
 Address = tuple[str, int]
 
@@ -65,17 +68,15 @@ class Fetched:
 
 
 class Reader:
-    """Reads an answer from beginning to end; raises struct.error or IndexError where it is cut off."""
+    """Reads an answer from beginning to end; raises BrokerUnavailable where it is cut off."""
 
-    def __init__(self, body: bytes | bytearray) -> None:
+    def __init__(self, body: bytes | bytearray | memoryview) -> None:
         self._body = memoryview(body)
         self._at = 0
 
     def numbers(self, form: str) -> tuple[int, ...]:
         """Return big-endian numbers of a `struct` form."""
-        found = struct.unpack_from(f">{form}", self._body, self._at)
-        self._at += struct.calcsize(f">{form}")
-        return found
+        return struct.unpack(f">{form}", self._take(struct.calcsize(f">{form}")))
 
     def number(self, form: str) -> int:
         """Return one big-endian number."""
@@ -95,6 +96,8 @@ class Reader:
         while (octet := self.number("B")) > 0x7F:
             number |= (octet & 0x7F) << shift
             shift += 7
+            if shift > 28:
+                raise BrokerUnavailable("Kafka sent a number of more than five bytes")
         return number | octet << shift
 
     def compact_data(self) -> memoryview:
@@ -120,18 +123,18 @@ class Reader:
     def _take(self, size: int) -> memoryview:
         size = max(size, 0)
         if self._at + size > len(self._body):
-            raise IndexError("the answer ends early")
+            raise BrokerUnavailable("Kafka sent an answer that ends early")
         self._at += size
         return self._body[self._at - size : self._at]
 
 
-def metadata_request(topic: str) -> bytes:
-    """Ask who leads a topic's partitions; never makes the topic."""
-    return struct.pack(">i", 1) + _text(topic) + b"\0"
+def metadata_request(*topics: str) -> bytes:
+    """Ask who leads the partitions of topics, if of any; never makes one."""
+    return struct.pack(">i", len(topics)) + b"".join(map(_text, topics)) + b"\0"
 
 
 def read_metadata(body: bytes | bytearray) -> Metadata:
-    """Return what an answer to `metadata_request` says."""
+    """Return what an answer to `metadata_request` says of one topic."""
     reader = Reader(body)
     reader.number("i")
     brokers: dict[int, Address] = {}
@@ -203,7 +206,7 @@ def _read_partition(reader: Reader) -> Fetched:
     reader.number("i")
     records = reader.compact_data()
     diverging = reader.tags().get(_DIVERGING_EPOCH)
-    cut_at = None if diverging is None else struct.unpack_from(">iq", diverging)[1]
+    cut_at = None if diverging is None else Reader(diverging).numbers("iq")[1]
     return Fetched(partition, error, stable_end, tuple(aborted), records, cut_at)
 
 
