@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -52,10 +53,9 @@ def ours(kafka: str, topic: str, count: int) -> int:
 def librdkafka(kafka: str, topic: str, count: int) -> int:
     """Return how many messages came; taken as the consumer took them before, 500 at a time."""
     config = {"bootstrap.servers": kafka, "group.id": uuid4().hex, "enable.auto.commit": False}
+    config |= {"auto.offset.reset": "earliest", "fetch.queue.backoff.ms": 10}
     received = 0
-    with closing(
-        Consumer({**config, "auto.offset.reset": "earliest", "fetch.queue.backoff.ms": 10})
-    ) as reader:
+    with closing(Consumer(config)) as reader:
         reader.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
         deadline = time.monotonic() + 120
         while received < count and time.monotonic() < deadline:
@@ -73,8 +73,8 @@ def main() -> None:
             topic, _ = servers.new_topic(PARTITIONS)
             publish(servers.bootstrap, topic, codec, count)
             subjects: dict[str, Callable[[], int]] = {
-                "ours": lambda topic=topic: ours(servers.bootstrap, topic, count),
-                "librdkafka": lambda topic=topic: librdkafka(servers.bootstrap, topic, count),
+                "ours": partial(ours, servers.bootstrap, topic, count),
+                "librdkafka": partial(librdkafka, servers.bootstrap, topic, count),
             }
             found = bench.compare(subjects, seconds=SECONDS / 5 if bench.quick else SECONDS)
             micros = {name: 1e6 / speed.per_cpu_second for name, speed in found.items()}
