@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from typing import Final
+from typing import Final, cast
 from uuid import uuid4
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -19,7 +19,7 @@ from servers import Servers
 
 from auditlog_consumer.fetch.between import messages_between
 from auditlog_consumer.fetch.unpack import CODECS
-from auditlog_consumer.messages import Messages
+from auditlog_consumer.messages import KafkaMessage, Messages
 from auditlog_consumer.settings import ConsumerSettings
 
 PARTITIONS: Final = 2
@@ -60,7 +60,7 @@ def librdkafka(kafka: str, topic: str, count: int) -> int:
         deadline = time.monotonic() + 120
         while received < count and time.monotonic() < deadline:
             if found := reader.consume(_AT_ONCE, 0.1):
-                received += len(Messages.of(found))
+                received += len(Messages.of(cast(list[KafkaMessage], found)))
     return received
 
 
