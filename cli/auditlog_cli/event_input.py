@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from auditlog_schemas.errors import InvalidEvent
 from auditlog_storage.event_json import STORED_KEYS
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def _change_text(change: Any) -> Any:
 def _text(value: Any) -> str | None:
     if value is None or (isinstance(value, str) and _is_json(value)):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise InvalidEvent("wrong_type", "changes", "a value is nested too deep") from None
 
 
 def _is_json(text: str) -> bool:

@@ -134,7 +134,7 @@ class AuditEvent(_Model):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             path = ".".join(str(part) for part in first["loc"])
-            raise InvalidEvent("wrong_type", path, f"{first['msg']}, got {first['input']!r:.80}") from None
+            raise InvalidEvent("wrong_type", path, f"{first['msg']}, got {_shown(first['input'])}") from None
 
 
 def datetime_of(micros: int) -> datetime:
@@ -148,6 +148,13 @@ def new_event_id() -> UUID:
     millis = time.time_ns() // 1_000_000
     value = (millis << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
     return UUID(int=value)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep"
 
 
 def _json(value: Any) -> str | None:

@@ -84,3 +84,21 @@ def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidEvent) as caught:
         parse_event(SMALLEST | change)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("depth", [2_000, 200_000])
+@pytest.mark.parametrize(
+    "place", ["event_id", "metadata", "a value of metadata", "changes", "before", "unknown"]
+)
+def test_what_is_nested_too_deep_is_a_wrong_field_too(place: str, depth: int) -> None:
+    """How deep JSON may be differs between Pythons, for reading and again for writing."""
+    deep: Any = 1
+    for _ in range(depth):
+        deep = {"a": deep}
+    inside: dict[str, dict[str, Any]] = {
+        "a value of metadata": {"metadata": {"k": deep}},
+        "before": {"changes": [{"before": deep}]},
+    }
+    with pytest.raises(InvalidEvent) as caught:
+        parse_event(SMALLEST | inside.get(place, {place: deep}))
+    assert len(str(caught.value)) < 300
