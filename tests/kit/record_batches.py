@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import lz4.frame  # type: ignore[import-untyped]
@@ -16,33 +17,83 @@ import pyarrow as pa
 from auditlog_consumer.fetch.link import Link
 from auditlog_consumer.fetch.security import Security
 from auditlog_consumer.fetch.unpack import CODECS
+from auditlog_consumer.messages import Messages
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
+Told = tuple[int, bytes | None, bytes | None, int]
+"""Of a message: offset, key, value, milliseconds."""
+
 _PRODUCE: Final = (0, 7)
 _PIECE_BYTES: Final = 1 << 20
 
 
 class Record(NamedTuple):
-    """One record; `zeros` are appended to its value and take no memory of ours."""
+    """One record; `zeros` are appended to its value and take no memory of ours.
+
+    `delta` is how far its offset lies behind the batch's first, None for its place; `millis` the same of its
+    time.
+    """
 
     value: bytes | None
     key: bytes | None = None
     zeros: int = 0
+    delta: int | None = None
+    millis: int = 0
+    headers: tuple[tuple[bytes, bytes | None], ...] = ()
 
 
-def record_batch(records: Sequence[Record], codec: str = "none", *, window_log: int | None = None) -> bytes:
+@dataclass(frozen=True)
+class Head:
+    """What a batch says of itself beside its codec; None for what is true."""
+
+    base: int = 0
+    size: int | None = None
+    epoch: int = -1
+    magic: int = 2
+    attributes: int = 0
+    last_delta: int | None = None
+    first_millis: int | None = None
+    last_millis: int | None = None
+    producer_id: int = -1
+    count: int | None = None
+
+
+TRUE_HEAD: Final = Head()
+LOG_APPEND_TIME, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20
+
+
+def record_batch(
+    records: Sequence[Record], codec: str = "none", head: Head = TRUE_HEAD, *, window_log: int | None = None
+) -> bytes:
     """Return a record batch of format 2; its codec is one of `CODECS`."""
-    millis = int(time.time() * 1000)
-    data = _packed(_pieces(records), codec, window_log)
+    return _framed(_packed(_pieces(records), codec, window_log), len(records), codec, head)
+
+
+def raw_batch(data: bytes, count: int, codec: str = "none", head: Head = TRUE_HEAD) -> bytes:
+    """Return a record batch that has these bytes for so many records."""
+    return _framed(_packed([data], codec, None), count, codec, head)
+
+
+def _framed(data: bytes, count: int, codec: str, head: Head) -> bytes:
+    first_millis = int(time.time() * 1000) if head.first_millis is None else head.first_millis
     rest = struct.pack(
-        ">hiqqqhii", CODECS.index(codec), len(records) - 1, millis, millis, -1, -1, -1, len(records)
+        ">hiqqqhii",
+        CODECS.index(codec) | head.attributes,
+        count - 1 if head.last_delta is None else head.last_delta,
+        first_millis,
+        first_millis if head.last_millis is None else head.last_millis,
+        head.producer_id,
+        -1,
+        -1,
+        count if head.count is None else head.count,
     )
     rest += data
-    return struct.pack(">qiibI", 0, 9 + len(rest), -1, 2, _crc32c(rest)) + rest
+    size = 9 + len(rest) if head.size is None else head.size
+    return struct.pack(">qiibI", head.base, size, head.epoch, head.magic, _crc32c(rest)) + rest
 
 
 def send(kafka: str, topic: str, partition: int, batch: bytes) -> int:
@@ -59,15 +110,34 @@ def send(kafka: str, topic: str, partition: int, batch: bytes) -> int:
     return int(offset)
 
 
+def told(parts: Iterable[Messages]) -> list[Told]:
+    """Return what some messages are, none of which may be passed over."""
+    found = []
+    for messages in parts:
+        assert not messages.passed
+        assert messages.value_sizes.tolist() == [len(value or b"") for value in messages.values]
+        assert messages.key_sizes.tolist() == [len(key or b"") for key in messages.keys]
+        offsets, millis = messages.offsets.tolist(), messages.received_millis.tolist()
+        found += list(zip(offsets, messages.keys, messages.values, millis, strict=True))
+    return found
+
+
 def _pieces(records: Iterable[Record]) -> Iterator[bytes]:
     for number, record in enumerate(records):
-        key = _varint(-1) if record.key is None else _varint(len(record.key)) + record.key
+        delta = number if record.delta is None else record.delta
         value_size = -1 if record.value is None else len(record.value) + record.zeros
-        head = b"\0" + _varint(0) + _varint(number) + key + _varint(value_size) + (record.value or b"")
-        yield _varint(len(head) + record.zeros + 1) + head
+        head = b"\0" + varint(record.millis) + varint(delta) + _sized(record.key)
+        head += varint(value_size) + (record.value or b"")
+        tail = varint(len(record.headers))
+        tail += b"".join(_sized(name) + _sized(value) for name, value in record.headers)
+        yield varint(len(head) + record.zeros + len(tail)) + head
         for start in range(0, record.zeros, _PIECE_BYTES):
             yield bytes(min(_PIECE_BYTES, record.zeros - start))
-        yield b"\0"
+        yield tail
+
+
+def _sized(text: bytes | None) -> bytes:
+    return varint(-1) if text is None else varint(len(text)) + text
 
 
 def _packed(pieces: Iterable[bytes], codec: str, window_log: int | None) -> bytes:
@@ -89,7 +159,8 @@ def _packed(pieces: Iterable[bytes], codec: str, window_log: int | None) -> byte
     return b"".join([*map(encoder.compress, pieces), encoder.flush()])
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Return a number as records have them."""
     left = (number << 1) ^ (number >> 63)
     out = bytearray()
     while left > 0x7F:

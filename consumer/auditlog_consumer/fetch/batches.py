@@ -29,8 +29,14 @@ TOGETHER_BYTES: Final = 1 << 20
 
 _HEAD: Final = struct.Struct(">qiibIhiqqqhii")
 _HEAD_BYTES: Final = _HEAD.size
+_BEGINNING: Final = struct.Struct(">qiib")
+"""Of the head: what all formats begin with."""
 _PREFIX_BYTES: Final = 12
 """Base offset and length: what the length does not count."""
+_MAGIC: Final = 2
+_OFFSET_MAX: Final = (1 << 63) - 2
+"""The next one must be an offset, too."""
+_SIZE_OCTETS_MAX: Final = 5
 _CODEC: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
 _TRANSACTIONAL: Final = 0x10
@@ -76,26 +82,29 @@ class RecordBatch:
 def record_batches(records: memoryview) -> Iterator[RecordBatch]:
     """Yield the whole batches at the beginning of what a broker sent; the last one may be cut off."""
     at = 0
-    while at + _HEAD_BYTES <= len(records):
-        base, size, epoch, magic, _, attributes, last_delta, *rest = _HEAD.unpack_from(records, at)
-        first_millis, last_millis, producer_id, _, _, count = rest
+    while at + _BEGINNING.size <= len(records):
+        base, size, _, magic = _BEGINNING.unpack_from(records, at)
         end = at + _PREFIX_BYTES + size
-        if size < _HEAD_BYTES - _PREFIX_BYTES or end > len(records):
+        size_min = (_HEAD_BYTES if magic == _MAGIC else _BEGINNING.size) - _PREFIX_BYTES
+        if size < size_min or end > len(records) or not 0 <= base <= _OFFSET_MAX:
             return
-        yield RecordBatch(
-            base,
-            base + max(last_delta, 0),
-            epoch,
-            magic,
-            attributes,
-            first_millis,
-            last_millis,
-            producer_id,
-            count,
-            records[at + _HEAD_BYTES : end],
-            records[at:end],
-        )
+        yield _record_batch(records[at:end])
         at = end
+
+
+def _record_batch(whole: memoryview) -> RecordBatch:
+    base, _, epoch, magic = _BEGINNING.unpack_from(whole)
+    if magic != _MAGIC:
+        # Of another format nothing more is known.
+        return RecordBatch(base, base, epoch, magic, 0, 0, 0, -1, 1, whole[len(whole) :], whole)
+    _, _, _, _, _, attributes, last_delta, first_millis, last_millis, producer_id, _, _, count = (
+        _HEAD.unpack_from(whole)
+    )
+    last = min(base + max(last_delta, 0), _OFFSET_MAX)
+    times = (first_millis, last_millis)
+    return RecordBatch(
+        base, last, epoch, magic, attributes, *times, producer_id, count, whole[_HEAD_BYTES:], whole
+    )
 
 
 def take_apart(
@@ -109,7 +118,8 @@ def take_apart(
     together: list[tuple[RecordBatch, bytes]] = []
     size = 0
     for batch in batches:
-        if not batch.count:
+        if not (batch.count or batch.records):
+            # All of its records are gone by compaction.
             continue
         try:
             together.append((batch, _unpacked(batch, bytes_max)))
@@ -140,25 +150,27 @@ def without_aborted(
         while coming and coming[-1][1] <= batch.last_offset:
             open_producers.add(coming.pop()[0])
         if batch.attributes & _CONTROL:
-            if _control_kind(batch) == _ABORT:
+            if _ends_as_aborted(batch):
                 open_producers.discard(batch.producer_id)
         elif not (batch.attributes & _TRANSACTIONAL and batch.producer_id in open_producers):
             yield batch
 
 
-def _control_kind(batch: RecordBatch) -> int:
-    """Return the kind of a control batch's only record: two bytes of version and two of kind, in its key."""
+def _ends_as_aborted(marker: RecordBatch) -> bool:
+    """Tell what a control batch's only record says: two bytes of version and two of kind, in its key."""
     try:
-        messages = _columns([(batch, bytes(batch.records))], [[0]])
-        return int.from_bytes((messages.keys[0] or b"")[2:4], "big")
+        key = _columns([(marker, bytes(marker.records))], [[0]]).keys[0] or b""
     except (Broken, IndexError):
-        return _ABORT + 1
+        return False
+    return len(key) >= 4 and int.from_bytes(key[2:4], "big") == _ABORT
 
 
 def _unpacked(batch: RecordBatch, bytes_max: int) -> bytes:
     if batch.count > RECORDS_MAX:
         raise TooLarge(f"{RECORDS_MAX:,} messages")
-    if batch.magic != 2:
+    if batch.count < 0:
+        raise Broken("it has less than no messages")
+    if batch.magic != _MAGIC:
         raise Broken(f"format {batch.magic} of messages, from before Kafka 0.11, is not read")
     return unpack(batch.codec, batch.records, bytes_max) if batch.codec else bytes(batch.records)
 
@@ -209,23 +221,25 @@ def _starts(data: bytes, count: int) -> list[int]:
         Broken, IndexError: the records do not fill the data exactly.
     """
     starts = []
-    at, end = 0, len(data)
+    at = 0
     for _ in range(count):
         starts.append(at)
-        byte = data[at]
-        if byte < 0x80:
-            at += 1 + (byte >> 1)
+        octet = data[at]
+        at += 1
+        if octet < 0x80:
+            at += octet >> 1
             continue
-        size, shift = byte & 0x7F, 7
-        while byte >= 0x80:
+        size, shift = octet & 0x7F, 7
+        while octet >= 0x80:
+            octet = data[at]
             at += 1
-            byte = data[at]
-            size |= (byte & 0x7F) << shift
+            size |= (octet & 0x7F) << shift
             shift += 7
-        at += 1 + (size >> 1)
-        if at > end or size & 1:
-            raise Broken("a record is longer than its batch")
-    if at != end:
+            # Else a megabyte of them would become one very large number.
+            if shift > 7 * _SIZE_OCTETS_MAX:
+                raise Broken("a record's size has more than five bytes")
+        at += size >> 1
+    if at != len(data):
         raise Broken("the records are not as long as their batch")
     return starts
 
@@ -247,14 +261,15 @@ def _columns(together: Sequence[tuple[RecordBatch, bytes]], starts: Sequence[lis
     delta, at = _varints(octets, at)
     key_size, key_at = _varints(octets, at)
     value_size, value_at = _varints(octets, key_at + np.maximum(key_size, 0))
-    if (key_size < -1).any() or (value_size < -1).any() or (delta < 0).any():
+    if (size < 0).any() or (key_size < -1).any() or (value_size < -1).any():
         raise Broken("a record has a negative size")
-    if (value_at + np.maximum(value_size, 0) > end).any():
+    # Subtracted, since a sum with what a record claims may go beyond all numbers.
+    if (np.maximum(value_size, 0) > end - value_at).any():
         raise Broken("a value is longer than its record")
     heads = [batch for batch, _ in together]
     first, last = _each(heads, "first_offset", counts), _each(heads, "last_offset", counts)
     offsets = first + delta
-    if (offsets[1:] <= offsets[:-1]).any() or (offsets > last).any():
+    if (delta < 0).any() or (delta > last - first).any() or (offsets[1:] <= offsets[:-1]).any():
         raise Broken("the records' offsets do not ascend within their batch")
     received = np.where(
         _each(heads, "attributes", counts) & _LOG_APPEND_TIME,

@@ -22,8 +22,13 @@ _FIRST_BYTES: Final = 64 * 1024
 _WINDOW_LOG_MAX: Final = 25
 """A frame's window is memory that the decoder takes before it knows what comes: at most 32 MiB. zstd's own
 levels up to 19 use 8 MiB at most."""
+_FRAMES_MAX: Final = 256
+"""Of one batch: what is left is copied behind each, so a megabyte of empty ones would take very long."""
+_BLOCKS_MAX: Final = 65_536
+"""Of Java's snappy, whose blocks have a kilobyte at least: each takes microseconds, however small it is."""
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEAD_BYTES: Final = 16
+_SNAPPY: Final = pa.Codec("snappy")
 
 
 class TooLarge(Exception):
@@ -45,6 +50,8 @@ def unpack(codec: int, data: memoryview, bytes_max: int) -> bytes:
         raise Broken(f"codec {codec} is unknown")
     try:
         return _UNPACK[CODECS[codec]](data, bytes_max)
+    except TooLarge:
+        raise TooLarge(f"{bytes_max:,} bytes") from None
     except (zlib.error, RuntimeError, EOFError, zstd.ZstdError, pa.ArrowException, OSError) as error:
         raise Broken(f"{CODECS[codec]}: {error}") from error
 
@@ -57,16 +64,19 @@ def _stream(make: Callable[[], Any], data: memoryview, bytes_max: int) -> bytes:
             `unused_data` and `needs_input`.
     """
     parts: list[bytes] = []
-    size, piece_bytes = 0, max(_FIRST_BYTES, 4 * len(data))
+    frames, size, piece_bytes = 0, 0, max(_FIRST_BYTES, 4 * len(data))
     rest: bytes | memoryview = data
     while len(rest):
+        frames += 1
+        if frames > _FRAMES_MAX:
+            raise Broken(f"more than {_FRAMES_MAX} frames")
         decoder = make()
         while not decoder.eof:
             # One byte more than the bound tells that there is more.
             piece = decoder.decompress(rest, min(piece_bytes, bytes_max + 1 - size))
             size += len(piece)
             if size > bytes_max:
-                raise TooLarge(f"{bytes_max:,} bytes")
+                raise TooLarge
             if not piece and not decoder.eof:
                 raise Broken("the data ends in the middle")
             parts.append(piece)
@@ -101,20 +111,23 @@ def _snappy(data: memoryview, bytes_max: int) -> bytes:
     """Snappy says at the beginning how much there is; Java writes blocks of it, each with its length."""
     if bytes(data[: len(_XERIAL)]) != _XERIAL:
         return _snappy_block(data, bytes_max)
-    parts: list[bytes] = []
-    at, left = _XERIAL_HEAD_BYTES, bytes_max
+    # No list of blocks: each may have a single byte.
+    unpacked = bytearray()
+    at, blocks = _XERIAL_HEAD_BYTES, 0
     while at < len(data):
+        blocks += 1
+        if blocks > _BLOCKS_MAX:
+            raise Broken(f"more than {_BLOCKS_MAX:,} blocks")
         size = int.from_bytes(data[at : at + 4], "big")
         if at + 4 + size > len(data):
             raise Broken("a snappy block ends early")
-        parts.append(_snappy_block(data[at + 4 : at + 4 + size], left))
-        left -= len(parts[-1])
+        unpacked += _snappy_block(data[at + 4 : at + 4 + size], bytes_max - len(unpacked))
         at += 4 + size
-    return b"".join(parts)
+    return bytes(unpacked)
 
 
 def _snappy_block(data: memoryview, bytes_max: int) -> bytes:
-    size = 0
+    size, place = 0, 0
     for place, byte in enumerate(data[:5]):
         size |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
@@ -122,11 +135,11 @@ def _snappy_block(data: memoryview, bytes_max: int) -> bytes:
     else:
         raise Broken("a snappy block has no length")
     if size > bytes_max:
-        raise TooLarge(f"{bytes_max:,} bytes")
+        raise TooLarge
     # A few bytes can claim any length: no more than 64 bytes come of one copy of three bytes.
-    if size > 64 * len(data):
-        raise Broken("a snappy block claims more than it can hold")
-    return pa.Codec("snappy").decompress(pa.py_buffer(data), size, asbytes=True) if size else b""
+    if size > 64 * len(data) or (not size and len(data) > place + 1):
+        raise Broken("a snappy block does not have the length that it claims")
+    return _SNAPPY.decompress(pa.py_buffer(data), size, asbytes=True) if size else b""
 
 
 _UNPACK: Final[dict[str, Callable[[memoryview, int], bytes]]] = {
