@@ -352,4 +352,4 @@ def test_memory_is_bounded_whatever_comes() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, str(TESTS)], capture_output=True, text=True, timeout=300, check=True
     )
-    assert int(done.stdout) < 170
+    assert int(done.stdout) < 140
