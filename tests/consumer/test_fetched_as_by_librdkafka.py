@@ -168,7 +168,7 @@ def test_a_compacted_log_is_read_alike(kafka_bootstrap: str) -> None:
         delete_retention_ms="0",
         min_compaction_lag_ms="0",
     )
-    draw, values, sent = random.Random(3), [None, b"v", bytes(300)], 0
+    draw, sent = random.Random(3), 0
     deadline = time.monotonic() + SECONDS_MAX
     while True:
         records = [
