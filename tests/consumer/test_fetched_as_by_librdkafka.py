@@ -168,12 +168,10 @@ def test_a_compacted_log_is_read_alike(kafka_bootstrap: str) -> None:
         delete_retention_ms="0",
         min_compaction_lag_ms="0",
     )
-    draw, sent = random.Random(3), 0
+    draw, values, sent = random.Random(3), [None, b"v", bytes(300)], 0
     deadline = time.monotonic() + SECONDS_MAX
     while True:
-        records = [
-            Record(draw.choice([None, b"v", bytes(300)]), b"%d" % draw.randrange(20)) for _ in range(9)
-        ]
+        records = [Record(draw.choice(values), b"%d" % draw.randrange(20)) for _ in range(9)]
         send(kafka_bootstrap, topic, 0, record_batch(records, draw.choice(CODECS)))
         sent += len(records)
         if sent > 600 and len(by_librdkafka(kafka_bootstrap, topic, 0)) < 250:

@@ -25,6 +25,7 @@ from auditlog_storage.connection import Connection
 from auditlog_storage.settings import StorageSettings
 from kit.certificates import KEY_PASSWORD, Authority
 from kit.events import make_event
+from kit.fetching import fetching
 from kit.pipeline import Pipeline
 from kit.record_batches import Record, record_batch, send
 from kit.secured_kafka import (
@@ -32,6 +33,7 @@ from kit.secured_kafka import (
     ODD_USER,
     REAUTHENTICATE_MILLIS,
     SecuredKafka,
+    has_ipv6,
     login,
     secured_kafka,
 )
@@ -117,6 +119,17 @@ def test_events_are_stored(secured: SecuredKafka, fresh_database: str, way: str,
     assert pipeline.check().accepted == len(events)
     assert len(pipeline.dead_letters()) == 1
     pipeline.close()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_a_broker_on_ipv6_is_read(secured: SecuredKafka) -> None:
+    kafka, topic = secured.addresses["six"], f"six-{uuid.uuid4().hex[:8]}"
+    Topics(kafka).ensure(topic, f"{topic}.dead", partitions=1)
+    send(secured.at("plaintext"), topic, 0, record_batch([Record(b"x")] * 3))
+    with fetching(kafka, topic, {0: 0}) as read:
+        read.until_offset(2)
+        assert read.offsets() == [0, 1, 2]
+        assert set(read.fetcher._leaders.values()) == {("::1", int(kafka.rpartition(":")[2]))}
 
 
 def refusals(secured: SecuredKafka) -> dict[str, tuple[str, dict[str, str], str]]:

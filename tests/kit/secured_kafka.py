@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _LISTENERS: Final = {
     "mutual": "SSL",
     "expired": "SSL",
     "tlslogin": "SASL_SSL",
+    "six": "PLAINTEXT",
 }
 
 
@@ -40,6 +42,7 @@ class SecuredKafka:
 
     Listeners: plaintext; login and short (whose logins expire soon) for SASL; tls and mutual (which asks for
     a certificate); expired, whose certificate is; tlslogin for both. Certificates are for 127.0.0.1 alone.
+    And six, on IPv6's loopback address, where the machine has one.
     """
 
     addresses: dict[str, str]
@@ -54,6 +57,15 @@ class SecuredKafka:
     def tls(self) -> dict[str, str]:
         """Return librdkafka's settings for TLS."""
         return {"security.protocol": "ssl", "ssl.ca.pem": self.authority.pem}
+
+
+def has_ipv6() -> bool:
+    """Tell whether this machine has IPv6's loopback address."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def login(mechanism: str, password: str = "") -> dict[str, str]:
@@ -72,8 +84,12 @@ def secured_kafka(directory: Path) -> Iterator[SecuredKafka]:
     """Run a broker that everybody who trusts the authority, or has a password, may do everything on."""
     authority, node = Authority("the test's authority"), remembered_node(directory / "kafka")
     child = kafka_child(directory / "kafka", node)
-    ports = dict(zip(_LISTENERS, free_ports(len(_LISTENERS)), strict=True))
-    addresses = {"plaintext": node.bootstrap} | {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    addresses = {"plaintext": node.bootstrap}
+    for name, port in zip(_LISTENERS, free_ports(len(_LISTENERS)), strict=True):
+        if name != "six":
+            addresses[name] = f"127.0.0.1:{port}"
+        elif has_ipv6():
+            addresses[name] = f"[::1]:{port}"
     with (directory / "kafka" / "server.properties").open("a") as properties:
         properties.write(_properties(directory, authority, addresses, f"127.0.0.1:{node.controller_port}"))
     with running(child, directory):

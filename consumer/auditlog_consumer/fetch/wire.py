@@ -144,7 +144,7 @@ def read_metadata(body: bytes | bytearray) -> Metadata:
         reader.text()
     reader.text()
     reader.number("i")
-    error, count, leaders = UNKNOWN_TOPIC_OR_PARTITION, 0, {}
+    error, count, leaders = None, 0, {}
     for _ in reader.items():
         error = reader.number("h")
         reader.text()
@@ -157,6 +157,8 @@ def read_metadata(body: bytes | bytearray) -> Metadata:
                     reader.number("i")
             if leader in brokers:
                 leaders[partition] = brokers[leader]
+    if error is None:
+        raise BrokerUnavailable("Kafka sent an answer that says nothing of the topic")
     return Metadata(error, leaders, count)
 
 
