@@ -45,9 +45,9 @@ def batch_of(values: list[bytes | None], offsets: list[int] | None = None, numbe
 def alone() -> Iterator[Judge]:
     """A judge whose registry nobody can ask: nothing listens there."""
     (port,) = free_ports(1)
-    registry = SchemaRegistry(f"http://127.0.0.1:{port}", timeout_seconds=1)
-    yield Judge(WriterSchemas(lookup=registry), CATALOG)
-    registry.close()
+    silent = SchemaRegistry(f"http://127.0.0.1:{port}", timeout_seconds=1)
+    yield Judge(WriterSchemas(lookup=silent), CATALOG)
+    silent.close()
 
 
 def in_parts(
