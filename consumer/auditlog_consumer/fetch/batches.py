@@ -37,6 +37,8 @@ _MAGIC: Final = 2
 _OFFSET_MAX: Final = (1 << 63) - 2
 """The next one must be an offset, too."""
 _SIZE_OCTETS_MAX: Final = 5
+_MILLIS_MAX: Final = 10_413_791_999_999
+"""The end of 2299, and of ClickHouse's times. Before a topic has LogAppendTime, producers set any number."""
 _CODEC: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
 _TRANSACTIONAL: Final = 0x10
@@ -101,7 +103,7 @@ def _record_batch(whole: memoryview) -> RecordBatch:
         _HEAD.unpack_from(whole)
     )
     last = min(base + max(last_delta, 0), _OFFSET_MAX)
-    times = (first_millis, last_millis)
+    times = (first_millis, min(max(last_millis, 0), _MILLIS_MAX))
     return RecordBatch(
         base, last, epoch, magic, attributes, *times, producer_id, count, whole[_HEAD_BYTES:], whole
     )
@@ -280,7 +282,7 @@ def _columns(together: Sequence[tuple[RecordBatch, bytes]], starts: Sequence[lis
         _texts(data, value_at, value_size),
         _texts(data, key_at, key_size),
         offsets,
-        received,
+        np.clip(received, 0, _MILLIS_MAX),
         np.maximum(value_size, 0),
         np.maximum(key_size, 0),
     )
