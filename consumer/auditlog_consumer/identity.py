@@ -1,4 +1,4 @@
-"""Is the topic still the one that was recorded? A topic made again has the same name and other messages."""
+"""Is the topic still the one we know, and whole? One made again has the same name and other messages."""
 
 from __future__ import annotations
 
@@ -27,14 +27,24 @@ class TopicIdentity:
         kafka: tells the id.
         topic, topic_id: which topic it has to be.
         monotonic: a clock, in seconds.
+        look: raises ConfigError when Kafka deletes messages between others, as compaction does, and
+            BrokerUnavailable when it does not tell.
     """
 
-    def __init__(self, kafka: Names, topic: str, topic_id: UUID, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        kafka: Names,
+        topic: str,
+        topic_id: UUID,
+        monotonic: Callable[[], float],
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
         self._kafka = kafka
         self._topic = topic
         self._topic_id = topic_id
         self._monotonic = monotonic
-        self._confirmed_seconds = float("-inf")
+        self._look = look
+        self._confirmed_seconds = self._looked_seconds = float("-inf")
 
     def confirm(self, read_seconds: float) -> None:
         """Return when all messages read before `read_seconds` are known to be of our topic.
@@ -55,3 +65,16 @@ class TopicIdentity:
                 f"{self._topic_id}; see docs/operations.md, 'topic recreated'"
             )
         self._confirmed_seconds = max(self._confirmed_seconds, asked_seconds)
+
+    def confirm_gaps(self, read_seconds: float) -> None:
+        """Return when offsets that were read without a message before `read_seconds` may count as absent.
+
+        Raises:
+            ConfigError: compaction may have deleted their messages.
+            BrokerUnavailable: Kafka did not answer.
+        """
+        if self._looked_seconds >= read_seconds:
+            return
+        asked_seconds = self._monotonic()
+        self._look()
+        self._looked_seconds = max(self._looked_seconds, asked_seconds)

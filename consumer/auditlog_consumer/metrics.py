@@ -54,6 +54,10 @@ INFO: Final = _gauge("info", "1; what this process consumes.", "topic", "consume
 POLLED: Final = _gauge("polled_timestamp_seconds", "When the polling thread was last seen at work.")
 KAFKA_ERRORS: Final = _counter("kafka_errors_total", "Errors that polling Kafka brought and that will pass.")
 
+TOPIC_FAULTS: Final = _gauge(
+    "topic_faults", "1 for each setting of a topic by which messages may be lost.", "topic", "setting"
+)
+
 PARTITIONS: Final = _gauge("partitions", "Partitions of this process, by what they do.", "state")
 EPOCHS_BEGUN: Final = _counter("epochs_begun_total", "Epochs of partitions begun, by why.", "reason")
 EPOCHS_ENDED: Final = _counter("epochs_ended_total", "Epochs of partitions ended, by why.", "reason")

@@ -10,8 +10,7 @@ import structlog
 from auditlog_consumer import metrics
 from auditlog_consumer.acknowledged import AcknowledgedWriter
 from auditlog_consumer.consumer import Consumer
-from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN, DeadLetterSink
-from auditlog_consumer.fetch.batches import BATCH_BYTES_MAX
+from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.fetch.bootstrap import require_entry
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.identity import TopicIdentity
@@ -22,11 +21,11 @@ from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.store import BatchStore
+from auditlog_consumer.topic_watch import TopicWatch
 from auditlog_consumer.topics import TopicInfo, Topics
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import WriterSchemas
-from auditlog_schemas.errors import ConfigError, RegistryUnavailable
-from auditlog_schemas.limits import MESSAGE_BYTES_MAX
+from auditlog_schemas.errors import RegistryUnavailable
 from auditlog_schemas.schema_file import read_schema_file
 from auditlog_schemas.schema_lookups import SchemaLookups
 from auditlog_storage.connection import Connection
@@ -46,7 +45,8 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     The topics are made if they do not exist; the tables must exist (`auditlog migrate`).
 
     Raises:
-        ConfigError: a setting, a catalog file, a schema file or the topic's settings are wrong.
+        ConfigError: a setting, a catalog file, a schema file or the topics' settings are wrong, or the latter
+            became so.
         TerminalError: as in `Consumer.run`.
     """
     registry = open_registry(settings)
@@ -54,7 +54,7 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     runtime = Threads()
     waiting = _ends_with(stop)
     try:
-        topics, topic = persist(
+        topics, topic, watch = persist(
             waiting, "asking Kafka for the topic", lambda: _ensure(settings), topic=settings.topic
         )
         ledger = Ledger(connection)
@@ -65,12 +65,14 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     writer = AcknowledgedWriter(settings.kafka, settings.kafka_config)
     dead_letters = DeadLetterSink(writer, settings.dead_topic, judge.catalog.version)
     events, stored = EventWriter(connection), StoredRows(connection)
-    identity = TopicIdentity(topics, topic.name, topic.topic_id, runtime.monotonic)
+    identity = TopicIdentity(topics, topic.name, topic.topic_id, runtime.monotonic, watch.look)
     store = BatchStore(settings, group, identity, dead_letters, events, stored, ledger, runtime)
     recovery = Recovery(settings, ledger, stored, events, topics, identity, group, runtime)
     lookups = SchemaLookups(judge.schemas.by_id, _tell_registry_trouble)
+    consumer = Consumer(settings, topic.topic_id, group, recovery, judge, lookups, store, runtime)
     try:
-        Consumer(settings, topic.topic_id, group, recovery, judge, lookups, store, runtime).run(stop)
+        with watch.watching(stop):
+            consumer.run(stop)
     finally:
         lookups.close()
         if registry is not None:
@@ -109,38 +111,13 @@ def _tell_registry_trouble(error: RegistryUnavailable, pause_seconds: float) -> 
     )
 
 
-def _ensure(settings: ConsumerSettings) -> tuple[Topics, TopicInfo]:
+def _ensure(settings: ConsumerSettings) -> tuple[Topics, TopicInfo, TopicWatch]:
     require_entry(settings.kafka, settings.kafka_config)
     topics = Topics(settings.kafka, settings.kafka_config)
     events, dead = topics.ensure(settings.topic, settings.dead_topic)
-    if events.timestamp_type != "LogAppendTime":
-        raise ConfigError(
-            f"topic {events.name} has message.timestamp.type={events.timestamp_type}: producers could set "
-            f"any time; {_alter(events, 'message.timestamp.type=LogAppendTime')}"
-        )
-    if events.message_bytes_max > BATCH_BYTES_MAX:
-        raise ConfigError(
-            f"topic {events.name} has max.message.bytes={events.message_bytes_max}: a batch of more than "
-            f"{BATCH_BYTES_MAX:,} bytes is not read, and no event has more than {MESSAGE_BYTES_MAX:,}; "
-            f"{_alter(events, f'max.message.bytes={BATCH_BYTES_MAX}')} or less"
-        )
-    if dead.message_bytes_max < DEAD_MESSAGE_BYTES_MIN:
-        raise ConfigError(
-            f"topic {dead.name} has max.message.bytes={dead.message_bytes_max}: a dead letter may not fit; "
-            f"{_alter(dead, f'max.message.bytes={2 * DEAD_MESSAGE_BYTES_MIN}')}"
-        )
-    if dead.retention_millis != -1:
-        _log.warning(
-            "dead letters expire",
-            topic=dead.name,
-            retention_ms=dead.retention_millis,
-            keep_them_with=_alter(dead, "retention.ms=-1"),
-        )
-    return topics, events
-
-
-def _alter(topic: TopicInfo, setting: str) -> str:
-    return f"run `kafka-configs.sh --alter --topic {topic.name} --add-config {setting}`"
+    watch = TopicWatch(topics, events.name, dead.name)
+    watch.judge(events, dead)
+    return topics, events, watch
 
 
 def _ends_with(stop: threading.Event) -> Epoch:

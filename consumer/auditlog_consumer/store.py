@@ -162,6 +162,8 @@ class _Insertion:
         """
         self._epoch.require_open()
         self._store.identity.confirm(self._read_seconds)
+        if self._batch.verdicts.absent:
+            self._store.identity.confirm_gaps(self._read_seconds)
         self._epoch.require_open()
         self._announce()
         batch = self._batch

@@ -31,7 +31,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
-    """What Kafka says of a topic."""
+    """What Kafka says of a topic.
+
+    Attributes:
+        retention_millis, retention_bytes: how long, and how much of a partition, is kept; -1 for all of it.
+        message_bytes_max: of one record batch, compressed.
+        cleanup_policy: what is done with old messages: ``delete``, ``compact``, or both with a comma.
+        unclean_election: whether a replica may lead that lacks acknowledged messages.
+    """
 
     name: str
     topic_id: UUID
@@ -39,6 +46,9 @@ class TopicInfo:
     timestamp_type: str
     retention_millis: int
     message_bytes_max: int
+    cleanup_policy: str = "delete"
+    retention_bytes: int = -1
+    unclean_election: bool = False
 
 
 class Topics:
@@ -54,7 +64,11 @@ class Topics:
         """Make the topics that do not exist, and return what both are; existing ones are left as they are."""
         events = self.find(topic) or self._make(topic, partitions, replicas, {})
         # A rejected message is lost when its dead letter expires, so it never does.
-        config = {"retention.ms": "-1", "max.message.bytes": str(2 * DEAD_MESSAGE_BYTES_MIN)}
+        config = {
+            "retention.ms": "-1",
+            "retention.bytes": "-1",
+            "max.message.bytes": str(2 * DEAD_MESSAGE_BYTES_MIN),
+        }
         return events, self.find(dead_topic) or self._make(dead_topic, partitions, replicas, config)
 
     def describe(self, topic: str) -> TopicInfo:
@@ -97,6 +111,9 @@ class Topics:
             timestamp_type=config["message.timestamp.type"].value,
             retention_millis=int(config["retention.ms"].value),
             message_bytes_max=int(config["max.message.bytes"].value),
+            cleanup_policy=config["cleanup.policy"].value or "",
+            retention_bytes=int(config["retention.bytes"].value),
+            unclean_election=config["unclean.leader.election.enable"].value == "true",
         )
 
     def identify(self, topic: str) -> UUID | None:
@@ -124,7 +141,13 @@ class Topics:
 
     def _make(self, topic: str, partitions: int, replicas: int, config: dict[str, str]) -> TopicInfo:
         doing = f"creating topic {topic}"
-        settings = {"message.timestamp.type": "LogAppendTime", **config}
+        # Said explicitly: a broker's own defaults may be others.
+        settings = {
+            "message.timestamp.type": "LogAppendTime",
+            "cleanup.policy": "delete",
+            "unclean.leader.election.enable": "false",
+            **config,
+        }
         new = NewTopic(topic, num_partitions=partitions, replication_factor=replicas, config=settings)
         try:
             _result(self._admin.create_topics([new], request_timeout=REQUEST_SECONDS_MAX)[topic], doing)

@@ -22,6 +22,7 @@ from kit import servers
 from kit.events import make_event
 from kit.pipeline import Pipeline
 from kit.stopwatch import Stopwatch
+from kit.topic_settings import alter
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -201,3 +202,22 @@ def test_the_topic_was_made_again(pipeline: Pipeline, doctor: Doctor) -> None:
     assert code == 1
     assert lines["topic id"].status == "wrong"
     assert "'topic recreated'" in lines["topic id"].next
+
+
+def test_a_topic_that_is_compacted_or_deletes_by_size(pipeline: Pipeline, doctor: Doctor) -> None:
+    alter(pipeline, pipeline.topic, "retention.bytes", "5000000")
+    code, lines = doctor.look()
+    assert code == 0
+    assert lines["topic setting"].status == "note"
+    assert "retention.bytes=5000000: of each partition " in lines["topic setting"].found
+    assert "beyond 5,000,000 bytes" in lines["topic setting"].found
+    alter(pipeline, pipeline.topic, "retention.bytes", "-1")
+    alter(pipeline, pipeline.settings.dead_topic, "cleanup.policy", "compact")
+    code, lines = doctor.look()
+    assert code == 1
+    assert lines["topic setting"].status == "wrong"
+    command = f"--alter --topic {pipeline.settings.dead_topic} --add-config cleanup.policy=delete`"
+    assert command in lines["topic setting"].next
+    alter(pipeline, pipeline.settings.dead_topic, "cleanup.policy", "delete")
+    _, lines = doctor.look()
+    assert "topic setting" not in lines

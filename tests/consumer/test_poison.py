@@ -18,9 +18,6 @@ from typing import Final
 
 import pyarrow as pa
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 
 from auditlog_consumer import judge as judge_module
 from auditlog_consumer.acknowledged import AcknowledgedWriter, Outgoing
@@ -29,7 +26,6 @@ from auditlog_consumer.dead_letters import KEY_BYTES_MAX, PIECE_BYTES_MAX
 from auditlog_consumer.fetch.batches import BATCH_BYTES_MAX, RECORDS_MAX
 from auditlog_consumer.messages import BATCH_BROKEN, BATCH_RULES, BATCH_TOO_LARGE
 from auditlog_consumer.service import build_judge
-from auditlog_consumer.topics import Topics
 from auditlog_local.child import Child, ChildSpec
 from auditlog_schemas.codec import encode
 from auditlog_schemas.errors import ConfigError
@@ -37,6 +33,7 @@ from kit.events import make_event
 from kit.one_partition import OnePartition
 from kit.pipeline import Pipeline
 from kit.record_batches import Record, record_batch, send
+from kit.topic_settings import alter
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -196,7 +193,7 @@ def test_a_message_of_any_size_has_its_letter_byte_for_byte(pipeline: Pipeline, 
     rule = rule or ("empty_message" if value == b"" else "unknown_framing")
     batch = record_batch([Record(value, key)], "zstd")
     if len(batch) > MB:
-        topic_bytes_max(pipeline, 8 * MB)
+        alter(pipeline, pipeline.topic, "max.message.bytes", str(8 * MB))
     poisoned.batch(batch, rule)
     poisoned.events()
     with pipeline.running():
@@ -208,18 +205,6 @@ def test_a_message_of_any_size_has_its_letter_byte_for_byte(pipeline: Pipeline, 
     assert log.find(letter.id) == letter
     # Nothing of it can be published again, and nothing breaks on it.
     assert log.replay([letter], build_judge(pipeline.settings)).still_rejected == 1
-
-
-def topic_bytes_max(pipeline: Pipeline, size: int) -> None:
-    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, pipeline.topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(60)
-    deadline = time.monotonic() + 60
-    while Topics(pipeline.settings.kafka).describe(pipeline.topic).message_bytes_max != size:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_pieces_of_a_writer_that_ended_are_no_letter(pipeline: Pipeline) -> None:
@@ -244,7 +229,7 @@ def test_pieces_of_a_writer_that_ended_are_no_letter(pipeline: Pipeline) -> None
 
 
 def test_a_topic_that_takes_larger_batches_than_are_read_is_refused(pipeline: Pipeline) -> None:
-    topic_bytes_max(pipeline, BATCH_BYTES_MAX + 1)
+    alter(pipeline, pipeline.topic, "max.message.bytes", str(BATCH_BYTES_MAX + 1))
     with (
         pytest.raises(
             ConfigError, match=r"max\.message\.bytes=33554433: a batch of more than 33,554,432 bytes"

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 
-from auditlog_consumer.topics import Topics
 from auditlog_schemas.codec import encode
 from kit.events import make_event
 from kit.pipeline import Pipeline
 from kit.record_batches import Head, Record, record_batch, send
+from kit.topic_settings import alter
 
 pytestmark = pytest.mark.integration
 
 TIMES = (-(1 << 63), -2, -1, 0, 1 << 40, 1 << 53, 1 << 62, (1 << 63) - 1)
 
 
-def alter(pipeline: Pipeline, kind: str) -> None:
-    config = {"message.timestamp.type": kind, "message.timestamp.after.max.ms": str((1 << 63) - 1)}
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in config.items()
-    ]
-    resource = ConfigResource(ResourceType.TOPIC, pipeline.topic, incremental_configs=entries)
-    admin = AdminClient({"bootstrap.servers": pipeline.settings.kafka})
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(60)
-    deadline = time.monotonic() + 60
-    while Topics(pipeline.settings.kafka).describe(pipeline.topic).timestamp_type != kind:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def set_clock(pipeline: Pipeline, kind: str) -> None:
+    alter(pipeline, pipeline.topic, "message.timestamp.type", kind)
+    alter(pipeline, pipeline.topic, "message.timestamp.after.max.ms", str((1 << 63) - 1))
 
 
 def test_events_with_any_time_of_kafka_s_are_stored_or_rejected(pipeline: Pipeline) -> None:
-    alter(pipeline, "CreateTime")
+    set_clock(pipeline, "CreateTime")
     sent = 0
     for first in TIMES:
         for millis in (0, 1 << 62, -(1 << 62)):
@@ -49,7 +33,7 @@ def test_events_with_any_time_of_kafka_s_are_stored_or_rejected(pipeline: Pipeli
             if bomb:
                 send(pipeline.settings.kafka, pipeline.topic, 0, bomb)
             sent += 2 if bomb else 1
-    alter(pipeline, "LogAppendTime")
+    set_clock(pipeline, "LogAppendTime")
     with pipeline.running():
         pipeline.wait_until_caught_up()
     report = pipeline.check()

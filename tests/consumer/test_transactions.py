@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
@@ -17,31 +15,9 @@ from auditlog_schemas.event import AuditEvent
 from kit.events import make_event
 from kit.one_partition import OnePartition
 from kit.pipeline import Pipeline
+from kit.transactions import Transactions
 
 pytestmark = pytest.mark.integration
-
-
-class Transactions:
-    """A producer whose every batch is one transaction."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        kafka = {"bootstrap.servers": pipeline.settings.kafka, "partitioner": "murmur2_random"}
-        self._topic = pipeline.topic
-        self._producer = Producer({**kafka, "transactional.id": uuid.uuid4().hex})
-        self._producer.init_transactions(30)
-
-    def publish(self, events: list[AuditEvent], *, ends: str = "commit") -> None:
-        self._producer.begin_transaction()
-        for event in events:
-            self._producer.produce(self._topic, encode(event.to_record()), event.account_id.encode())
-        self._producer.flush(30)
-        if ends == "commit":
-            self._producer.commit_transaction(30)
-        elif ends == "abort":
-            self._producer.abort_transaction(30)
-
-    def commit(self) -> None:
-        self._producer.commit_transaction(30)
 
 
 def make_events(count: int) -> list[AuditEvent]:

@@ -10,6 +10,7 @@ from auditlog_schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     from auditlog_consumer.settings import ConsumerSettings
+    from auditlog_consumer.topic_rules import TopicFault
     from auditlog_consumer.topics import TopicInfo
 
 BUCKETS: Final = 8
@@ -22,6 +23,7 @@ def diagnose_kafka(settings: ConsumerSettings) -> Iterator[Diagnosis]:
         AuditError: Kafka does not answer, or refuses.
     """
     from auditlog_consumer.fetch.bootstrap import require_entry
+    from auditlog_consumer.topic_rules import faults_of_events, faults_of_letters
     from auditlog_consumer.topics import Topics
 
     require_entry(settings.kafka, settings.kafka_config)
@@ -34,21 +36,27 @@ def diagnose_kafka(settings: ConsumerSettings) -> Iterator[Diagnosis]:
         return
     yield Diagnosis("kafka", "ok", settings.kafka)
     yield _events(settings, events)
+    yield from _faults(faults_of_events(events))
     try:
         dead = topics.describe(settings.dead_topic)
     except ConfigError as error:
         yield Diagnosis("dead letters", "wrong", str(error), "start a consumer: `auditlog consume`")
         return
     yield _dead_letters(settings, dead)
+    yield from _faults(faults_of_letters(dead))
+
+
+def _faults(faults: Iterator[TopicFault]) -> Iterator[Diagnosis]:
+    for fault in faults:
+        yield Diagnosis(
+            "topic setting", "wrong" if fault.is_refused else "note", fault.found, f"run `{fault.cure}`"
+        )
 
 
 def _events(settings: ConsumerSettings, topic: TopicInfo) -> Diagnosis:
     from auditlog_consumer.topic_health import topic_health
 
     found = f"{topic.name}, {topic.partitions} partitions, {topic.timestamp_type}"
-    if topic.timestamp_type != "LogAppendTime":
-        hint = f"set message.timestamp.type=LogAppendTime on {topic.name}: now producers set the time"
-        return Diagnosis("topic", "wrong", found, hint)
     health = topic_health(settings.kafka, settings.kafka_config, topic.name)
     if health.without_leader:
         return Diagnosis("topic", "wrong", f"{found}; {_no_leader(health.without_leader)}", _BROKERS)
@@ -63,7 +71,6 @@ def _events(settings: ConsumerSettings, topic: TopicInfo) -> Diagnosis:
 
 
 def _dead_letters(settings: ConsumerSettings, dead: TopicInfo) -> Diagnosis:
-    from auditlog_consumer.dead_letters import DEAD_MESSAGE_BYTES_MIN
     from auditlog_consumer.topic_health import topic_health
 
     name, found = "dead letters", f"{dead.name}, {dead.partitions} partitions"
@@ -76,12 +83,6 @@ def _dead_letters(settings: ConsumerSettings, dead: TopicInfo) -> Diagnosis:
     if not health.may_write:
         hint = f"allow WRITE on {dead.name}: a consumer waits at the first message that breaks a rule"
         return Diagnosis(name, "wrong", f"{found}; this user may not write it", hint)
-    if dead.message_bytes_max < DEAD_MESSAGE_BYTES_MIN:
-        hint = f"set max.message.bytes={DEAD_MESSAGE_BYTES_MIN} on {dead.name}: a dead letter may not fit"
-        return Diagnosis(name, "wrong", f"{found}, messages up to {dead.message_bytes_max:,} bytes", hint)
-    if dead.retention_millis != -1:
-        hint = f"set retention.ms=-1 on {dead.name}: what was rejected is lost when its letter expires"
-        return Diagnosis(name, "note", f"{found}, kept for {dead.retention_millis / 3_600_000:,.0f} h", hint)
     return Diagnosis(name, "ok", f"{found}, can be written")
 
 
