@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 
 from auditlog_api.edge import SLASH
 from auditlog_api.known_tokens import KnownTokens
+from auditlog_api.origin import from_own_page, session_cookie
 from auditlog_api.problem import Problem, no_access, not_found
 from auditlog_api.token_text import PREFIX, is_token, token_sha256
 from auditlog_api.viewer_tokens import BadViewerToken, ViewerKeys
@@ -20,7 +21,6 @@ from auditlog_schemas.rules import CONTROL_CHARACTER
 from auditlog_storage.filters import Item
 from auditlog_storage.tokens import Scope, Token
 
-SESSION_COOKIE: Final = "auditlog_session"
 TOKEN_CHARACTERS_MAX: Final = 4_096
 
 MAY: Final[dict[Scope, frozenset[str]]] = {
@@ -128,9 +128,9 @@ def presented_token(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
-    cookie = request.cookies.get(SESSION_COOKIE)
-    if cookie and request.method not in ("GET", "HEAD"):
-        return cookie if request.headers.get("sec-fetch-site") == "same-origin" else None
+    cookie = request.cookies.get(session_cookie(request))
+    if cookie and request.method not in ("GET", "HEAD") and not from_own_page(request):
+        return None
     return cookie or None
 
 
@@ -157,25 +157,25 @@ async def signed_in(request: Request, _shown: Annotated[Any, Security(_bearer)] 
 async def of_account(account: str, request: Request, reader: Annotated[Reader, Depends(signed_in)]) -> Reader:
     """Return who asks for something of the path's account; a dependency of every route under it.
 
+    That an operator asks, for whatever it is, is recorded in the account's own log.
+
     Raises:
         Problem: 401 as in `signed_in`; 404 when the token is not for this account.
     """
     found = reader.of_account(account.replace(SLASH, "/"))
     request.state.reader = found
+    if "operator" in found.scopes:
+        request.app.state.backend.own_events.log_read(found.account_id, acting(found), asked_from(request))
     return found
 
 
-async def reads_log(request: Request, reader: Annotated[Reader, Depends(of_account)]) -> Reader:
+async def reads_log(reader: Annotated[Reader, Depends(of_account)]) -> Reader:
     """Return who reads the account's log; a dependency of every route that shows some of it.
-
-    What an operator reads is recorded in the account's own log.
 
     Raises:
         Problem: as in `of_account`.
     """
     reader.require("read")
-    if "operator" in reader.scopes:
-        request.app.state.backend.own_events.log_read(reader.account_id, acting(reader), asked_from(request))
     return reader
 
 

@@ -30,7 +30,7 @@ OPERATORS_ACCOUNT: Final = "auditlog.operators"
 """Whose log holds what was done with operators' tokens themselves, which belong to no account."""
 
 READ_AGAIN_SECONDS: Final = 300.0
-"""An operator that goes on reading one account's log is recorded once in so many seconds."""
+"""An operator that goes on asking for things of one account is recorded once in so many seconds."""
 
 METADATA_CHARACTERS: Final = 120
 """Of a filter, whose characters have four bytes at most: a value of metadata has 500."""
@@ -91,7 +91,7 @@ class OwnEvents:
         self._record("audit_token_revoked", _account_of(token), _entity_of(token), actor, context, {})
 
     def log_read(self, account_id: str, actor: Actor, context: Context) -> None:
-        """Record that an operator read an account's log, once in `READ_AGAIN_SECONDS`."""
+        """Record that an operator asked for something of an account, once in `READ_AGAIN_SECONDS`."""
         key, now = (account_id, actor.id), time.monotonic()
         if now - self._reads.get(key, float("-inf")) < READ_AGAIN_SECONDS:
             return

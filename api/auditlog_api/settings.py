@@ -36,7 +36,7 @@ class ApiSettings(BaseSettings):
         trusted_proxies: addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are
             believed, separated by commas.
         behind_https: whether a proxy in front speaks HTTPS without saying so: session cookies are then
-            always marked ``Secure``.
+            always those of HTTPS.
         connections_max: connections at the same time; a request on a further one is answered with 503.
         queries_max: queries of this process at the same time, each in a thread.
         account_queries_max: of them for one account.

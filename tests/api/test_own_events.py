@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from api.api_routes import addresses
 from auditlog_api import metrics
 from auditlog_api.own_events import OPERATORS_ACCOUNT, OwnEvents
 from auditlog_producers import Actor, Context
@@ -67,6 +69,33 @@ def test_token_changes_and_operators_reads_are_events_of_the_account(
     assert created["context"]["ip"] == "127.0.0.1"
     assert made.json()["token"] not in str(found)
     assert created["source"]["service"] == "auditlog-api"
+
+
+def test_whatever_an_operator_asks_for_is_recorded_once_in_the_log_of_its_account(
+    pipeline: Pipeline, kafka_bootstrap: str, fresh_database: str, catalog: Catalog
+) -> None:
+    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic)
+    asked: dict[str, str] = {}
+    with serving(fresh_database, catalog, own) as api, pipeline.running():
+        operator = {"Authorization": f"Bearer {api.token(scope='operator', name='Support')}"}
+        owner = {"Authorization": f"Bearer {api.token('acc_owned', 'admin')}"}
+        under = ("/v1/accounts/", "/accounts/")
+        found = [each for each in addresses(api.app) if each.template.startswith(under)]
+        assert len(found) > 20
+        for number, address in enumerate(found):
+            asked[f"acc_{number}"] = str(address)
+            for account, headers in ((f"acc_{number}", operator),) * 2 + (("acc_owned", owner),):
+                # Only the beginning of an answer: a followed log has no end.
+                path = address.path(account=account)
+                with api.client.stream(address.method, path, headers=headers, json=address.body) as answer:
+                    assert answer.status_code != 401
+        own.close()
+        deadline = time.monotonic() + 60
+        query = "SELECT account_id FROM audit_log_v1 WHERE action = 'audit_log_read'"
+        while len(rows := api.connection.query_rows(query)) < len(asked) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    recorded = Counter(account for (account,) in rows)
+    assert recorded == Counter(asked.keys()), [asked[each] for each in asked if each not in recorded]
 
 
 def test_operators_tokens_are_recorded_in_a_log_of_their_own(

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from auditlog_api.app import create_app
 from auditlog_api.backend import Backend
@@ -34,12 +35,13 @@ class ServedApi:
     """Where it answers, and tokens to ask it with."""
 
     def __init__(
-        self, url: str, connection: Connection, backend: Backend, loop: asyncio.AbstractEventLoop
+        self, url: str, connection: Connection, app: FastAPI, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.url = url
         self.loop = loop
         self.connection = connection
-        self.backend = backend
+        self.app = app
+        self.backend: Backend = app.state.backend
         self.client = httpx.Client(base_url=url, trust_env=False, timeout=60)
 
     def token(self, account_id: str = "acc_1", scope: Scope = "read", **more: Any) -> str:
@@ -124,7 +126,7 @@ def serving(
             while not server.started:
                 assert thread.is_alive(), "the API did not start"
                 time.sleep(0.01)
-            served = ServedApi(address_of(bound), connection, app.state.backend, loop)
+            served = ServedApi(address_of(bound), connection, app, loop)
             yield served
             served.client.close()
         finally:

@@ -48,7 +48,7 @@ def test_pages_allow_nothing_but_their_own_files(stage: Stage) -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "script-src 'self'" in policy
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
     assert answer.headers["cache-control"] == "no-store"
     for tag, attributes in Elements(answer.text).found:
         assert tag != "style"
@@ -89,7 +89,8 @@ def test_without_a_session_there_is_a_form_and_the_hosts_address(stage: Stage) -
 
 
 def test_a_token_is_typed_in_and_one_that_does_not_work_is_said(stage: Stage) -> None:
-    with httpx.Client(base_url=stage.api.url, trust_env=False, headers={"Accept": "text/html"}) as client:
+    headers = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
+    with httpx.Client(base_url=stage.api.url, trust_env=False, headers=headers) as client:
         refused = client.post("/sign-in", data={"token": "nonsense", "next": "/"})
         assert refused.status_code == 401
         assert "That token does not work" in refused.text

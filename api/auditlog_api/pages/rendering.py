@@ -28,6 +28,9 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 )
 """No script and no style but our own files: text of an event that became markup would still do nothing."""
 
+REFERRER_POLICY: Final = "same-origin"
+"""With ``no-referrer`` browsers would send forms with ``Origin: null``, and older ones say nothing else."""
+
 THEME_COOKIE: Final = "auditlog_theme"
 """Set by the page's script: what somebody chose against the system's setting."""
 
@@ -44,7 +47,8 @@ _FORMS: Final = {
 def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page made of a template."""
     html = _environment().get_template(template).render(values)
-    return HTMLResponse(html, status, {"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": REFERRER_POLICY}
+    return HTMLResponse(html, status, headers)
 
 
 def theme_of(request: Request) -> str:
