@@ -13,10 +13,12 @@ from auditlog_schemas.errors import ConfigError, TerminalError
 from auditlog_storage.actions import publish_actions
 from auditlog_storage.analyst import AnalystOutcome, ensure_analyst
 from auditlog_storage.connection import Connection
+from auditlog_storage.keys import Keys
 from auditlog_storage.table import assignments, quoted
 from auditlog_storage.tables import (
     AUDIT_ACTIONS,
     AUDIT_EVENTS,
+    AUDIT_KEYS,
     AUDIT_MIGRATIONS,
     AUDIT_RANGES,
     AUDIT_REMOVALS,
@@ -75,6 +77,7 @@ MIGRATIONS: Final = (
             f"ALTER TABLE audit_events MODIFY SETTING {assignments(PAGE_SETTINGS)}",
         ),
     ),
+    Migration(7, "keys of what is handed out and taken back", (AUDIT_KEYS.create(),)),
 )
 
 _APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"
@@ -96,18 +99,20 @@ class MigrationReport:
     Attributes:
         applied: the steps that this call ran, oldest first; empty when the database was up to date.
         version: the database's version now.
+        keys_made: names of the keys in `audit_keys` that were missing.
         actions_changed: whether `audit_actions` had to be brought in line with the catalog.
         analyst: what became of the read-only user; worth showing when it is not ``ready``.
     """
 
     applied: tuple[Applied, ...]
     version: int
+    keys_made: tuple[str, ...]
     actions_changed: bool
     analyst: AnalystOutcome
 
 
 def migrate(connection: Connection, catalog: Catalog) -> MigrationReport:
-    """Make the database if it is missing, run the steps it lacks, and publish the catalog's actions.
+    """Make the database if it is missing, run the steps it lacks, make missing keys, publish the actions.
 
     Running it again changes nothing; after a crash, running it again completes it.
 
@@ -125,7 +130,13 @@ def migrate(connection: Connection, catalog: Catalog) -> MigrationReport:
             f"{newest}: install the version of auditlog that made it, or a newer one"
         )
     applied = tuple(_apply(connection, step) for step in MIGRATIONS if step.version not in known)
-    return MigrationReport(applied, newest, publish_actions(connection, catalog), ensure_analyst(connection))
+    return MigrationReport(
+        applied,
+        newest,
+        Keys(connection).make_missing(),
+        publish_actions(connection, catalog),
+        ensure_analyst(connection),
+    )
 
 
 def applied_migrations(connection: Connection) -> list[Applied]:

@@ -18,6 +18,9 @@ ACCOUNT_BUCKETS: Final = 8
 OFFSET_MAX: Final = (1 << 63) - 2
 """The last offset that Kafka can give: where its log ends then is the highest Int64."""
 
+KEY_BYTES: Final = 32
+"""Bytes of each key in `audit_keys`."""
+
 BATCH_ROWS_MAX: Final = 1_000_000
 """Rows of one insert: the server splits a block at 1,048,449 rows, and a token names one block only."""
 
@@ -268,6 +271,19 @@ AUDIT_TOKEN_USES: Final = Table(
     columns=(_text("token_id", codec=""), Column("used_at", "DateTime64(3, 'UTC')", _MILLIS)),
     engine="ReplacingMergeTree(used_at)",
     order_by="token_id",
+)
+
+AUDIT_KEYS: Final = Table(
+    name="audit_keys",
+    columns=(
+        _text("name", codec=""),
+        Column("key", f"FixedString({KEY_BYTES})", pa.binary(KEY_BYTES)),
+        # By the server when the row comes, so that a row that was held up on its way is never the oldest.
+        Column("created_at", "DateTime64(6, 'UTC')", materialized="now64(6)"),
+    ),
+    engine="MergeTree",
+    order_by="name",
+    settings=_DURABLE,
 )
 
 AUDIT_MIGRATIONS: Final = Table(

@@ -33,6 +33,7 @@ def test_it_reads(analyst: Connection, catalog: Catalog) -> None:
     "sql",
     [
         "SELECT count() FROM audit_ranges",
+        "SELECT count() FROM audit_keys",
         "SELECT count() FROM audit_migrations",
         "INSERT INTO audit_actions (action) VALUES ('x')",
         "ALTER TABLE audit_events DELETE WHERE 1",

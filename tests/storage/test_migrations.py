@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -41,6 +42,7 @@ OF_EVENTS = "database = currentDatabase() AND name = 'audit_events'"
 EXPECTED_OBJECTS = [
     "audit_actions",
     "audit_events",
+    "audit_keys",
     "audit_log_v1",
     "audit_migrations",
     "audit_ranges",
@@ -78,7 +80,7 @@ def test_from_nothing_and_again(unmade: Connection, catalog: Catalog) -> None:
         for a in sorted(catalog.actions.values(), key=lambda a: a.name)
     ]
     again = migrate(unmade, catalog)
-    assert (again.applied, again.actions_changed) == ((), False)
+    assert (again.applied, again.keys_made, again.actions_changed) == ((), (), False)
     assert applied_migrations(unmade) == [
         replace(
             step, applied_at=step.applied_at.replace(microsecond=step.applied_at.microsecond // 1000 * 1000)
@@ -111,7 +113,7 @@ with Connection(StorageSettings.load()) as connection:
 
 @pytest.mark.integration
 def test_by_processes_at_once(unmade: Connection, catalog: Catalog) -> None:
-    environment = {"AUDITLOG_CLICKHOUSE_URL": unmade.settings.url.get_secret_value()}
+    environment = os.environ | {"AUDITLOG_CLICKHOUSE_URL": unmade.settings.url.get_secret_value()}
     processes = [
         subprocess.Popen([sys.executable, "-c", MIGRATE], stdin=subprocess.PIPE, env=environment, text=True)
         for _ in range(2)

@@ -17,9 +17,11 @@ def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         report = run(connection, catalog)
         for step in report.applied:
             write(f"applied {step.version}: {step.name}")
+        for name in report.keys_made:
+            write(f"made the key {name} in audit_keys")
         if report.actions_changed:
             write(f"audit_actions now holds catalog {catalog.version} ({len(catalog.actions)} actions)")
-        if not report.applied and not report.actions_changed:
+        if not (report.applied or report.keys_made or report.actions_changed):
             write("nothing to do")
         write(f"database {connection.database} has version {report.version}")
     if report.analyst.status != "ready":
