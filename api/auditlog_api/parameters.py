@@ -20,6 +20,7 @@ from auditlog_storage.filters import VALUES_MAX, EventFilter, Item
 from auditlog_storage.histogram import BARS_MAX
 from auditlog_storage.moments import parse_moment, rfc3339
 from auditlog_storage.reader import PAGE_EVENTS_MAX
+from auditlog_storage.sealed import TEXT_CHARACTERS_MAX
 from auditlog_storage.search import parse_search
 
 REPEATABLE: Final = frozenset({"action", "group"})
@@ -69,7 +70,7 @@ class PageQuery(Filters):
     """A page of events."""
 
     limit: Annotated[int, Field(ge=1, le=PAGE_EVENTS_MAX, description="events of a page")] = 50
-    cursor: Annotated[str | None, Field(max_length=8_000, description="of another page")] = None
+    cursor: Annotated[str | None, Field(max_length=TEXT_CHARACTERS_MAX, description="of another page")] = None
     sentences: Annotated[bool, Field(description="whether each event has its sentence")] = False
 
 
@@ -101,7 +102,8 @@ class TailQuery(ItemFilters):
     """A log that is followed."""
 
     last_event_id: Annotated[
-        str | None, Field(max_length=8_000, description="as the header Last-Event-ID, which goes first")
+        str | None,
+        Field(max_length=TEXT_CHARACTERS_MAX, description="as the header Last-Event-ID, which goes first"),
     ] = None
     sentences: Annotated[bool, Field(description="whether each event has its sentence")] = False
 

@@ -140,7 +140,7 @@ class TailAnswer(Response):
         while True:
             if not tail.events and not piece and time.monotonic() - sent_at >= settings.heartbeat_seconds:
                 # Its id: a reader that comes back need not go through all that was not for it.
-                piece = f": heartbeat\nid: {tail.position.to_text()}\n\n".encode()
+                piece = f": heartbeat\nid: {tail.text}\n\n".encode()
             if piece:
                 if not await _sent(send, piece):
                     return "slow"
@@ -174,7 +174,7 @@ class TailAnswer(Response):
             pass
         except TransientError as error:
             _log.warning("waiting", doing="following a log", error=str(error))
-        return Tail((), before.position)
+        return Tail((), before.position, before.text)
 
 
 async def _left(receive: Receive) -> None:
@@ -196,6 +196,6 @@ async def _sent(send: Send, piece: bytes, more: bool = True) -> bool:
 def _messages(tail: Tail, as_json: Callable[[Any], dict[str, Any]]) -> bytes:
     """Return events as messages, each with the position behind it as its id."""
     lines = []
-    for stored, position in tail.events:
-        lines.append(b"id: " + position.to_text().encode() + b"\ndata: " + to_json(as_json(stored)) + b"\n\n")
+    for stored, text in tail.events:
+        lines.append(b"id: " + text.encode() + b"\ndata: " + to_json(as_json(stored)) + b"\n\n")
     return b"".join(lines)

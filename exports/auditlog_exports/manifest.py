@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from auditlog_exports.job import Job, filter_json, shape_json, snapshot_json
+from auditlog_exports.job import Job, filter_json, shape_json
 from auditlog_exports.part import Part
 from auditlog_storage.event_csv import CSV_COLUMNS
 from auditlog_storage.moments import rfc3339
@@ -35,7 +35,6 @@ def manifest_json(job: Job, parts: Sequence[Part]) -> dict[str, Any]:
         **shape_json(job.shape),
         "columns": list(JSON_MEMBERS if job.shape.format == "jsonl" else CSV_COLUMNS),
         "filter": filter_json(job.filter),
-        "snapshot": snapshot_json(job.snapshot),
         "rows": sum(part.rows for part in parts),
         "bytes": sum(part.bytes for part in parts),
         "first": records[0]["first"],

@@ -16,6 +16,7 @@ from auditlog_storage.facets import Facet, read_facet
 from auditlog_storage.filters import EventFilter, Item, moment
 from auditlog_storage.histogram import Histogram, read_histogram
 from auditlog_storage.recorded import Recorded
+from auditlog_storage.sealed import Seal
 from auditlog_storage.snapshot import Snapshot
 from auditlog_storage.stored_event import SELECTED, StoredEvent, stored_event
 
@@ -66,7 +67,8 @@ class LogReader:
     Single events, histograms and facets show whatever is stored.
 
     Every method raises BadFilter for an empty account or a wrong argument, QueryLimitReached for a question
-    that needs more time, rows, bytes or memory than the settings allow, and what `Connection` raises.
+    that needs more time, rows, bytes or memory than the settings allow, and what `Connection` and `Keys.read`
+    raise.
     """
 
     def __init__(self, connection: Connection, snapshot_seconds: float = 0.0) -> None:
@@ -78,6 +80,7 @@ class LogReader:
         """
         self._query = AccountQuery(connection)
         self._recorded = Recorded(self._query, snapshot_seconds)
+        self._seal = Seal.of(connection)
 
     def timeline(
         self,
@@ -96,7 +99,7 @@ class LogReader:
         """
         if not 1 <= limit <= PAGE_EVENTS_MAX:
             raise BadFilter(f"limit: must be 1 to {PAGE_EVENTS_MAX:,}, not {limit}")
-        at = decode_cursor(cursor, account_id, filter) if cursor is not None else None
+        at = decode_cursor(self._seal, cursor, account_id, filter) if cursor is not None else None
         now = filter.search.now if filter.search is not None else None
         if at is not None and at.now is not None and filter.search is not None:
             now = at.now
@@ -110,7 +113,8 @@ class LogReader:
             shown.reverse()
 
         def token(event: StoredEvent, newer: bool) -> str:
-            return encode_cursor(Cursor(_position(event), newer, now, snapshot), account_id, filter)
+            place = Cursor(_position(event), newer, now, snapshot)
+            return encode_cursor(self._seal, place, account_id, filter)
 
         has_older, has_newer = (bool(shown), more) if newer else (more, bool(shown) and at is not None)
         return Page(

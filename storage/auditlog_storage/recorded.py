@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
+from uuid import UUID
 
 from auditlog_storage.account_query import AccountQuery
 from auditlog_storage.filters import EventFilter
@@ -13,8 +14,6 @@ from auditlog_storage.ledger_ends import snapshot_of
 from auditlog_storage.snapshot import Snapshot
 
 PARTITIONS_IN_CURSOR_MAX: Final = 64
-
-_PARTITIONS: Final = "DISTINCT topic_id, kafka_partition"
 
 
 class Recorded:
@@ -38,9 +37,7 @@ class Recorded:
         snapshot = self.all_accounts()
         if len(snapshot.ends) <= PARTITIONS_IN_CURSOR_MAX:
             return snapshot
-        # An account's events have one key and so one partition, until partitions are added.
-        found = self._query.rows(account_id, EventFilter(), _PARTITIONS)
-        return snapshot.only({(topic_id, partition) for topic_id, partition in found})
+        return snapshot.only(first_offsets(self._query, account_id).keys())
 
     def all_accounts(self) -> Snapshot:
         """Return what is recorded of all accounts."""
@@ -62,3 +59,16 @@ class Recorded:
             started = time.monotonic()
             self._snapshot = snapshot_of(self._query.ledger_ends())
             self._read_at = started
+
+
+def first_offsets(query: AccountQuery, account_id: str) -> dict[tuple[UUID, int], int]:
+    """Return the partitions in which an account has rows, each with the offset of the first one.
+
+    It looks at every row of the account. An account's events have one key and so one partition, until
+    partitions are added; but producers may choose otherwise.
+    """
+    rows = query.rows(account_id, EventFilter(), _FIRST_OFFSETS, "GROUP BY topic_id, kafka_partition")
+    return {(topic_id, partition): offset for topic_id, partition, offset in rows}
+
+
+_FIRST_OFFSETS: Final = "topic_id, kafka_partition, min(kafka_offset)"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from auditlog_storage.tables import OFFSET_MAX
-
-PLACES_MAX: Final = 200_000
-"""Numbers in the arrays of a snapshot's condition that came from outside: a cluster has fewer partitions."""
-
 _UUID_BYTES: Final = 16
+_END_BYTES_MIN: Final = 5
+"""Every end takes the bytes that the largest one needs, and never fewer than these, up to 10^12: how long a
+snapshot is shows how many partitions there are, and not how much is in them."""
 
 
 @dataclass(frozen=True)
@@ -35,58 +33,52 @@ class Snapshot:
         conditions: list[str] = []
         values: dict[str, object] = {}
         for number, (topic_id, ends) in enumerate(self._by_topic().items()):
-            # An index behind the array's end gives 0, and no offset is below 0.
-            dense = [ends.get(partition, 0) for partition in range(max(ends) + 1)]
-            names = f"topic_{number}", f"ends_{number}"
+            topic, partitions, until = f"topic_{number}", f"partitions_{number}", f"ends_{number}"
+            # No offset is below 0, the end of every other partition.
             conditions.append(
-                f"(topic_id = {{{names[0]}:UUID}} AND kafka_offset < {{{names[1]}:Array(Int64)}}"
-                "[kafka_partition + 1])"
+                f"(topic_id = {{{topic}:UUID}} AND kafka_offset < transform(kafka_partition, "
+                f"{{{partitions}:Array(Int32)}}, {{{until}:Array(Int64)}}, toInt64(0)))"
             )
-            values |= {names[0]: topic_id, names[1]: dense}
+            values |= {topic: topic_id, partitions: list(ends), until: list(ends.values())}
         if self.closed:
             conditions.append("topic_id IN {closed_topics:Array(UUID)}")
             values["closed_topics"] = sorted(self.closed)
         return f"({' OR '.join(conditions) or '0'})", values
 
-    def only(self, partitions: set[tuple[UUID, int]]) -> Snapshot:
+    def only(self, partitions: Collection[tuple[UUID, int]]) -> Snapshot:
         """Return the snapshot without the rows of all other partitions."""
         topics = {topic_id for topic_id, _ in partitions}
         kept = {key: end for key, end in self.ends.items() if key in partitions}
         return Snapshot(kept, self.closed & topics)
 
     def to_bytes(self) -> bytes:
-        """Return it in few bytes: 16 for a topic, and 2 to 7 for a partition."""
+        """Return it in few bytes: 16 for a topic, and about 6 for a partition."""
         topics = self._by_topic()
-        out = bytearray(_varint(len(topics)))
+        width = max(_END_BYTES_MIN, (max(self.ends.values(), default=0).bit_length() + 7) // 8)
+        out = bytearray([width, *_varint(len(topics))])
         for topic_id, ends in topics.items():
             out += topic_id.bytes + _varint(len(ends))
             last = -1
-            for partition, end in sorted(ends.items()):
-                out += _varint(partition - last - 1) + _varint(end)
+            for partition, end in ends.items():
+                out += _varint(partition - last - 1) + end.to_bytes(width)
                 last = partition
         return bytes(out) + b"".join(topic_id.bytes for topic_id in sorted(self.closed))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Snapshot:
-        """Return the snapshot of `to_bytes`.
-
-        Raises:
-            ValueError: these bytes are none; they may come from anybody.
-        """
+        """Return the snapshot of `to_bytes`, whose bytes these must be."""
         ends: dict[tuple[UUID, int], int] = {}
-        count, at = _read_varint(packed, 0)
-        places = 0
-        for _ in range(count):
+        width = packed[0]
+        topics, at = _read_varint(packed, 1)
+        for _ in range(topics):
             topic_id = _read_uuid(packed, at)
             partitions, at = _read_varint(packed, at + _UUID_BYTES)
             partition = -1
             for _ in range(partitions):
                 skipped, at = _read_varint(packed, at)
                 partition += skipped + 1
-                places += skipped + 1
-                ends[topic_id, partition], at = _read_varint(packed, at)
-        if places > PLACES_MAX or any(end > OFFSET_MAX + 1 for end in ends.values()):
-            raise ValueError("no partition, or no offset, has so high a number")
+                ends[topic_id, partition] = int.from_bytes(packed[at : at + width])
+                at += width
         closed = {_read_uuid(packed, start) for start in range(at, len(packed), _UUID_BYTES)}
         return cls(ends, frozenset(closed))
 
@@ -107,13 +99,10 @@ def _varint(number: int) -> bytes:
 
 def _read_varint(packed: bytes, at: int) -> tuple[int, int]:
     number = shift = 0
-    while at < len(packed) and shift < 64:
+    while packed[at] & 0x80:
         number |= (packed[at] & 0x7F) << shift
-        at += 1
-        if not packed[at - 1] & 0x80:
-            return number, at
-        shift += 7
-    raise ValueError("a number is cut short or too long")
+        at, shift = at + 1, shift + 7
+    return number | packed[at] << shift, at + 1
 
 
 def _read_uuid(packed: bytes, at: int) -> UUID:

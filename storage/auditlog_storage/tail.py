@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +13,8 @@ from auditlog_schemas.errors import BadFilter
 from auditlog_storage.account_query import AccountQuery
 from auditlog_storage.connection import Connection
 from auditlog_storage.filters import EventFilter, check_account
+from auditlog_storage.recorded import PARTITIONS_IN_CURSOR_MAX, first_offsets
+from auditlog_storage.sealed import Seal
 from auditlog_storage.snapshot import Snapshot
 from auditlog_storage.stored_event import SELECTED, StoredEvent, stored_event
 
@@ -22,34 +22,23 @@ TAIL_EVENTS_MAX: Final = 1_000
 ENDS_KEPT_SECONDS: Final = 0.5
 """All that follow a log in one process look at the ledger once in so many seconds."""
 
+_KIND: Final = "position 2"
+
 _Partition = tuple[UUID, int]
 
 
 @dataclass(frozen=True, slots=True)
 class TailPosition:
-    """Up to where a reader has followed: an offset in each partition that the ledger knew."""
+    """Up to where a reader has followed.
+
+    Attributes:
+        seen: an offset in each partition that the ledger knew.
+        own: of which partitions the text names the offset: those that have rows of the account, at least.
+            None is all of them.
+    """
 
     seen: Snapshot
-
-    def to_text(self) -> str:
-        """Return it as text that is safe in a URL and a header. It is no secret and gives no access."""
-        return urlsafe_b64encode(self.seen.to_bytes()).decode().rstrip("=")
-
-    @classmethod
-    def from_text(cls, text: str) -> TailPosition:
-        """Return the position of a text.
-
-        Raises:
-            BadFilter: it is none.
-        """
-        try:
-            packed = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-            position = cls(Snapshot.from_bytes(packed))
-            if position.to_text() == text:
-                return position
-        except (ValueError, Base64Error):
-            pass
-        raise BadFilter("last_event_id: is no position in a followed log; leave it out to begin now")
+    own: frozenset[_Partition] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +46,15 @@ class Tail:
     """What was recorded after a position.
 
     Attributes:
-        events: each with the position behind it.
+        events: each with the text of the position behind it.
         position: behind all that was looked at, whether or not the filter let it through.
+        text: of that position: `LogTail.opened` understands it, in every process of the installation.
         more: whether there is more already.
     """
 
-    events: tuple[tuple[StoredEvent, TailPosition], ...]
+    events: tuple[tuple[StoredEvent, str], ...]
     position: TailPosition
+    text: str
     more: bool = False
 
 
@@ -74,12 +65,31 @@ class LogTail:
     more, so that a reader who goes on from a position loses and repeats nothing, however batches of several
     partitions become visible. Within a partition, and an account is in one, the order is Kafka's.
 
-    Raises what `AccountQuery` raises.
+    Raises what `AccountQuery` and `Keys.read` raise.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._query = AccountQuery(connection)
         self._ends = _Kept(self._query)
+        self._seal = Seal.of(connection)
+
+    def opened(self, account_id: str, text: str) -> TailPosition:
+        """Return the position of a text.
+
+        Raises:
+            BadFilter: it is none, or one of another account.
+        """
+        packed = self._seal.open(text, _KIND, account_id)
+        if packed is None:
+            raise BadFilter("last_event_id: is no position in this log; leave it out to begin now")
+        seen = Snapshot.from_bytes(packed)
+        ends = self._ends.read()
+        if len(ends) <= PARTITIONS_IN_CURSOR_MAX:
+            return TailPosition(seen)
+        # The account had no rows in a partition that the text does not name: all that are there now are new.
+        own = first_offsets(self._query, account_id)
+        unnamed = {at: min(end, own.get(at, end)) for at, end in ends.items()}
+        return TailPosition(Snapshot({**unnamed, **seen.ends}), frozenset({*own, *seen.ends}))
 
     def after(self, account_id: str, filter: EventFilter, position: TailPosition | None, limit: int) -> Tail:
         """Return what has been recorded since.
@@ -87,7 +97,7 @@ class LogTail:
         Args:
             account_id: whose log.
             filter: which events.
-            position: where to go on; None begins now, with nothing.
+            position: where to go on, of this account; None begins now, with nothing.
             limit: events that are looked at, 1 to 1,000; the filter may let fewer through.
         """
         check_account(account_id)
@@ -95,16 +105,31 @@ class LogTail:
             raise BadFilter(f"limit: must be 1 to {TAIL_EVENTS_MAX:,}, not {limit}")
         ends = self._ends.read()
         if position is None:
-            return Tail((), TailPosition(Snapshot(ends)))
-        moved = {at: end for at, end in ends.items() if end > position.seen.ends.get(at, 0)}
+            position = self._now(account_id, ends)
+        seen = position.seen.ends
+        moved = {at: end for at, end in ends.items() if end > seen.get(at, 0)}
         if not moved:
-            return Tail((), position)
+            return Tail((), position, self._text(account_id, position))
         places = self._places(account_id, position.seen, moved, limit)
-        reached = _Reached(position.seen, moved)
+        own = position.own and position.own.union(place[:2] for place in places)
+        reached = _Reached(position.seen, moved, own)
         more = len(places) == limit
         behind = reached.behind(places[-1]) if more else reached.all()
-        found = self._events(account_id, filter, places)
-        return Tail(tuple((stored, reached.behind(_place(stored))) for stored in found), behind, more)
+        events = tuple(
+            (stored, self._text(account_id, reached.behind(_place(stored))))
+            for stored in self._events(account_id, filter, places)
+        )
+        return Tail(events, behind, self._text(account_id, behind), more)
+
+    def _now(self, account_id: str, ends: dict[_Partition, int]) -> TailPosition:
+        own = None
+        if len(ends) > PARTITIONS_IN_CURSOR_MAX:
+            own = frozenset(first_offsets(self._query, account_id))
+        return TailPosition(Snapshot(ends), own)
+
+    def _text(self, account_id: str, position: TailPosition) -> str:
+        named = position.seen if position.own is None else position.seen.only(position.own)
+        return self._seal.seal(named.to_bytes(), _KIND, account_id)
 
     def _places(
         self, account_id: str, seen: Snapshot, moved: dict[_Partition, int], limit: int
@@ -143,7 +168,10 @@ class LogTail:
 class _Reached:
     """Positions on the way from what was seen to where partitions have moved."""
 
-    def __init__(self, seen: Snapshot, moved: dict[_Partition, int]) -> None:
+    def __init__(
+        self, seen: Snapshot, moved: dict[_Partition, int], own: frozenset[_Partition] | None
+    ) -> None:
+        self._own = own
         self._seen = seen.ends
         self._moved = moved
         # The order of the server's rows.
@@ -154,11 +182,11 @@ class _Reached:
         at = place[0], place[1]
         before = self._order[: self._order.index(at)]
         passed = {each: self._moved[each] for each in before}
-        return TailPosition(Snapshot({**self._seen, **passed, at: place[2] + 1}))
+        return TailPosition(Snapshot({**self._seen, **passed, at: place[2] + 1}), self._own)
 
     def all(self) -> TailPosition:
         """Return the position behind everything."""
-        return TailPosition(Snapshot({**self._seen, **self._moved}))
+        return TailPosition(Snapshot({**self._seen, **self._moved}), self._own)
 
 
 class _Kept:

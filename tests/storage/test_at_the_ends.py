@@ -15,10 +15,11 @@ from auditlog_storage.filters import EventFilter
 from auditlog_storage.ledger import Gap, Ledger, Range
 from auditlog_storage.ledger_ends import LedgerEnds, snapshot_of
 from auditlog_storage.reader import LogReader
+from auditlog_storage.sealed import Seal
 from auditlog_storage.snapshot import Snapshot
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.tables import OFFSET_MAX
-from auditlog_storage.tail import LogTail, TailPosition
+from auditlog_storage.tail import LogTail
 from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
@@ -147,7 +148,7 @@ def test_the_last_events_that_kafka_can_have(shared_log: Log) -> None:
     assert len(LogReader(log.connection).timeline(account).events) == 3
     tail = LogTail(log.connection)
     first = tail.after(account, ALL, position, 1)
-    second = tail.after(account, ALL, TailPosition.from_text(first.position.to_text()), 10)
+    second = tail.after(account, ALL, tail.opened(account, first.text), 10)
     ids = [stored.event.event_id for found in (first, second) for stored, _ in found.events]
     assert ids == [event.event_id for event in events[1:]]
     assert second.position.seen.ends[log.topic_id, 0] == HIGHEST
@@ -159,8 +160,8 @@ def test_a_page_may_begin_at_any_time(shared_log: Log, micros: int) -> None:
     account = f"acc_{uuid4().hex}"
     shared_log.store(shared_log.event(account_id=account))
     snapshot = snapshot_of(AccountQuery(shared_log.connection).ledger_ends())
-    reader = LogReader(shared_log.connection)
+    reader, seal = LogReader(shared_log.connection), Seal.of(shared_log.connection)
     for newer in (False, True):
         place = Cursor(Position(micros, UUID(int=0)), newer, None, snapshot)
-        page = reader.timeline(account, ALL, cursor=encode_cursor(place, account, ALL))
+        page = reader.timeline(account, ALL, cursor=encode_cursor(seal, place, account, ALL))
         assert len(page.events) == (newer == (micros < 1))

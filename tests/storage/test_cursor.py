@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from auditlog_schemas.errors import BadFilter
 from auditlog_storage.cursor import Cursor, Position, decode_cursor, encode_cursor
 from auditlog_storage.filters import EventFilter, Item
-from auditlog_storage.snapshot import PLACES_MAX, Snapshot
+from auditlog_storage.sealed import Seal
+from auditlog_storage.snapshot import Snapshot
 
+SEAL = Seal(lambda: bytes(range(32)))
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 CURSORS = st.builds(
     Cursor,
@@ -22,7 +24,7 @@ CURSORS = st.builds(
     st.builds(
         Snapshot,
         st.dictionaries(
-            st.tuples(st.uuids(), st.integers(0, PLACES_MAX // 5 - 1)), st.integers(0, 2**63 - 1), max_size=5
+            st.tuples(st.uuids(), st.integers(0, 2**31 - 1)), st.integers(0, 2**63 - 1), max_size=5
         ),
         st.frozensets(st.uuids(), max_size=2),
     ),
@@ -40,18 +42,18 @@ FILTER = EventFilter(
 
 @given(CURSORS, st.text(min_size=1, max_size=20))
 def test_comes_back(cursor: Cursor, account_id: str) -> None:
-    token = encode_cursor(cursor, account_id, FILTER)
-    assert decode_cursor(token, account_id, FILTER) == cursor
+    token = encode_cursor(SEAL, cursor, account_id, FILTER)
+    assert decode_cursor(SEAL, token, account_id, FILTER) == cursor
     assert token.replace("-", "").replace("_", "").isalnum()
 
 
-@given(CURSORS, st.integers(0, 65), st.characters())
+@given(CURSORS, st.integers(0, 120), st.characters())
 def test_any_changed_character_is_refused(cursor: Cursor, place: int, character: str) -> None:
-    token = encode_cursor(cursor, "acc_1", FILTER)
+    token = encode_cursor(SEAL, cursor, "acc_1", FILTER)
     changed = token[:place] + character + token[place + 1 :]
     if changed != token:
         with pytest.raises(BadFilter, match=r"^cursor: "):
-            decode_cursor(changed, "acc_1", FILTER)
+            decode_cursor(SEAL, changed, "acc_1", FILTER)
 
 
 @pytest.mark.parametrize(
@@ -67,42 +69,30 @@ def test_any_changed_character_is_refused(cursor: Cursor, place: int, character:
     ],
 )
 def test_another_filter_is_refused(other: EventFilter) -> None:
-    token = encode_cursor(PLACE, "acc_1", FILTER)
+    token = encode_cursor(SEAL, PLACE, "acc_1", FILTER)
     with pytest.raises(BadFilter, match=r"^cursor: "):
-        decode_cursor(token, "acc_1", other)
+        decode_cursor(SEAL, token, "acc_1", other)
 
 
 def test_another_account_is_refused() -> None:
-    token = encode_cursor(PLACE, "acc_1", FILTER)
+    token = encode_cursor(SEAL, PLACE, "acc_1", FILTER)
     with pytest.raises(BadFilter, match=r"^cursor: "):
-        decode_cursor(token, "acc_2", FILTER)
+        decode_cursor(SEAL, token, "acc_2", FILTER)
 
 
-@pytest.mark.parametrize(
-    "ends",
-    [
-        {(UUID(int=1), PLACES_MAX): 7},
-        {(UUID(int=1), 2**31): 7},
-        {(UUID(int=1), 2**63): 7},
-        {(UUID(int=number), PLACES_MAX // 2): 7 for number in range(2)},
-        {(UUID(int=1), 0): 2**63},
-        {(UUID(int=1), 0): 2**64},
-    ],
-)
-def test_numbers_that_no_log_has_are_refused(ends: dict[tuple[UUID, int], int]) -> None:
-    """Anybody can make a cursor; these would take the memory, or wrap in ClickHouse."""
-    token = encode_cursor(replace(PLACE, snapshot=Snapshot(ends)), "acc_1", FILTER)
+def test_another_installations_is_refused() -> None:
+    token = encode_cursor(Seal(lambda: bytes(32)), PLACE, "acc_1", FILTER)
     with pytest.raises(BadFilter, match=r"^cursor: "):
-        decode_cursor(token, "acc_1", FILTER)
+        decode_cursor(SEAL, token, "acc_1", FILTER)
 
 
-@given(st.text(max_size=60) | st.text("abcABC09-_=", min_size=66, max_size=66))
+@given(st.text(max_size=60) | st.text("abcABC09-_=", min_size=44, max_size=200))
 def test_anything_else_is_refused(token: str) -> None:
     with pytest.raises(BadFilter, match=r"^cursor: "):
-        decode_cursor(token, "acc_1", FILTER)
+        decode_cursor(SEAL, token, "acc_1", FILTER)
 
 
 def test_the_same_time_in_another_zone_is_the_same_question() -> None:
     moved = datetime(2026, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))
-    token = encode_cursor(PLACE, "acc_1", FILTER)
-    assert decode_cursor(token, "acc_1", replace(FILTER, since=moved)) == PLACE
+    token = encode_cursor(SEAL, PLACE, "acc_1", FILTER)
+    assert decode_cursor(SEAL, token, "acc_1", replace(FILTER, since=moved)) == PLACE

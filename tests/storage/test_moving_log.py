@@ -146,16 +146,31 @@ def test_with_many_partitions_a_cursor_stays_short(shared_log: Log) -> None:
     reader = LogReader(log.connection)
     page = reader.timeline(account, limit=1)
     assert page.next_cursor is not None
-    assert len(page.next_cursor) < 120
+    assert len(page.next_cursor) < 140
     assert _events(reader.timeline(account, limit=5, cursor=page.next_cursor)) == [mine[1], mine[0]]
 
 
 def test_a_snapshot_of_a_thousand_partitions_in_bytes() -> None:
     topic = uuid4()
     snapshot = Snapshot({(topic, partition): 50_000_000 + partition for partition in range(1_000)})
-    assert len(snapshot.to_bytes()) < 5_100
+    assert len(snapshot.to_bytes()) < 6_100
     assert Snapshot.from_bytes(snapshot.to_bytes()) == snapshot
-    assert len(snapshot.only({(topic, 7)}).to_bytes()) < 25
+    assert len(snapshot.only({(topic, 7)}).to_bytes()) < 30
+
+
+def test_how_long_a_snapshot_is_shows_nothing_of_what_is_in_its_partitions() -> None:
+    topic = uuid4()
+    sizes = {
+        len(Snapshot({(topic, 0): end, (topic, 1): other}).to_bytes())
+        for end in (0, 1, 127, 128, 10**6, 10**12)
+        for other in (0, 3, 2**33)
+    }
+    assert len(sizes) == 1
+
+
+def test_a_snapshot_costs_by_the_partitions_that_it_names() -> None:
+    _, values = Snapshot({(uuid4(), 2**31 - 1): 7, (uuid4(), 0): 2**63 - 1}).condition()
+    assert sorted(len(value) for value in values.values() if isinstance(value, list)) == [1, 1, 1, 1]
 
 
 def test_all_rows_of_a_topic_that_was_made_again_belong_to_a_snapshot() -> None:

@@ -11,8 +11,8 @@ from auditlog_schemas.errors import BadFilter
 from auditlog_schemas.event import AuditEvent
 from auditlog_storage import tail
 from auditlog_storage.filters import EventFilter
-from auditlog_storage.snapshot import Snapshot
-from auditlog_storage.tail import LogTail, Tail, TailPosition
+from auditlog_storage.recorded import PARTITIONS_IN_CURSOR_MAX
+from auditlog_storage.tail import LogTail, Tail
 from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
@@ -50,7 +50,7 @@ class Story:
 
     def look(self, filter: EventFilter = ALL, limit: int = 100) -> list[UUID]:
         found = self.tail.after(self.account, filter, self.position, limit)
-        self.position = TailPosition.from_text(found.position.to_text())
+        self.position = self.tail.opened(self.account, found.text)
         return ids(found)
 
 
@@ -100,7 +100,8 @@ def test_one_goes_on_behind_any_single_event(story: Story) -> None:
     story.record(1)
     found = story.tail.after(story.account, ALL, story.position, 100)
     assert ids(found) == ids_of(events)
-    for number, (_, behind) in enumerate(found.events):
+    for number, (_, text) in enumerate(found.events):
+        behind = story.tail.opened(story.account, text)
         assert ids(story.tail.after(story.account, ALL, behind, 100)) == ids_of(events[number + 1 :])
 
 
@@ -134,14 +135,57 @@ def test_a_row_that_is_stored_twice_comes_once(story: Story) -> None:
     assert story.look() == ids_of(events)
 
 
-@pytest.mark.parametrize("text", ["x", "nonsense", "AAAA====", "é", "AQGhIE"])
-def test_a_text_that_is_no_position_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "x", "nonsense", "AAAA====", "é", "AQGhIE", "A" * 120])
+def test_a_text_that_is_no_position_is_refused(story: Story, text: str) -> None:
     with pytest.raises(BadFilter, match="last_event_id: "):
-        TailPosition.from_text(text)
+        story.tail.opened(story.account, text)
 
 
-def test_a_position_is_short_and_comes_back_from_its_text() -> None:
-    position = TailPosition(Snapshot({(uuid4(), number): 10**9 + number for number in range(8)}))
-    text = position.to_text()
-    assert TailPosition.from_text(text) == position
-    assert len(text) < 300
+def test_a_position_of_another_account_is_refused(story: Story) -> None:
+    text = story.tail.after(story.account, ALL, story.position, 1).text
+    story.tail.opened(story.account, text)
+    with pytest.raises(BadFilter, match="last_event_id: "):
+        story.tail.opened(story.account + "x", text)
+
+
+def test_another_process_goes_on_from_a_position(story: Story) -> None:
+    text = story.tail.after(story.account, ALL, story.position, 1).text
+    events = story.store(2)
+    story.record()
+    other = LogTail(story.log.connection)
+    found = other.after(story.account, ALL, other.opened(story.account, text), 10)
+    assert ids(found) == ids_of(events)
+
+
+def test_with_many_partitions_a_text_names_the_accounts_own_and_loses_nothing(story: Story, log: Log) -> None:
+    """Before and after the account's rows are in partitions that the text does not name."""
+    story.log, story.tail = Log(log.connection, log.catalog), LogTail(log.connection)
+    stranger = story.account + "x"
+    for partition in range(PARTITIONS_IN_CURSOR_MAX + 10):
+        story.store(2, partition, stranger)
+        story.record(partition)
+    story.store(1, partition=5)
+    story.record(5)
+    begun = story.tail.after(story.account, ALL, None, 10)
+    assert len(begun.text) < 120
+    assert story.tail.opened(story.account, begun.text).seen.ends.keys() == begun.position.seen.ends.keys()
+    text, expected = begun.text, []
+    for partition in (5, 9, 60, 9, 5):
+        story.store(1, partition, stranger)
+        story.record(partition)
+        mine = story.store(2, partition)
+        story.record(partition)
+        # In this process, and in one that has the text alone.
+        for position in (begun.position, story.tail.opened(story.account, text)):
+            found = story.tail.after(story.account, ALL, position, 100)
+            assert set(ids(found)) >= set(ids_of(mine))
+            assert len(found.text) < 160
+        assert ids(found) == ids_of(mine)
+        text = found.events[0][1]
+        assert ids(story.tail.after(story.account, ALL, story.tail.opened(story.account, text), 9)) == ids_of(
+            mine[1:]
+        )
+        text = found.text
+        expected += ids_of(mine)
+    everything = story.tail.after(story.account, ALL, begun.position, 100)
+    assert sorted(ids(everything)) == sorted(expected)

@@ -47,7 +47,7 @@ def test_every_event_comes_once_whoever_stores_when(
         while True:
             found = follower.after(account, ALL, position, limit)
             seen.extend((each.kafka_partition, str(each.event.event_id)) for each, _ in found.events)
-            position = TailPosition.from_text(found.position.to_text())
+            position = follower.opened(account, found.text)
             if not found.more:
                 return position
 

@@ -15,6 +15,7 @@ from auditlog_api.forms import as_json
 from auditlog_api.models import REFUSED, answers
 from auditlog_api.parameters import TailQuery, filter_of
 from auditlog_api.tail import EVENTS_A_LOOK_MAX, MEDIA_TYPE, Follower, TailAnswer
+from auditlog_storage.sealed import TEXT_CHARACTERS_MAX
 from auditlog_storage.tail import Tail, TailPosition
 
 router: Final = APIRouter(tags=["events"])
@@ -34,7 +35,7 @@ async def tail_events(
     reader: ReadsLog,
     backend: TheBackend,
     query: Annotated[TailQuery, Query()],
-    last_event_id: Annotated[str | None, Header(max_length=8_000)] = None,
+    last_event_id: Annotated[str | None, Header(max_length=TEXT_CHARACTERS_MAX)] = None,
 ) -> Response:
     """Follow the account's log: from now on, or from behind the event whose id is given."""
     chosen(request.headers.get("accept"), (MEDIA_TYPE,))
@@ -42,7 +43,7 @@ async def tail_events(
     backend.tails.require_room(reader.account_id)
     given = last_event_id or query.last_event_id
 
-    async def look(after: TailPosition | None) -> Tail:
+    async def look(after: TailPosition) -> Tail:
         limit = EVENTS_A_LOOK_MAX
         return await backend.read(
             reader, lambda _: backend.log_tail.after(reader.account_id, filter, after, limit)
@@ -56,6 +57,11 @@ async def tail_events(
         as_json=as_json(backend.catalog, query.sentences),
         check=partial(backend.access.reader, token),
     )
+
+    def begin() -> Tail:
+        position = backend.log_tail.opened(reader.account_id, given) if given else None
+        return backend.log_tail.after(reader.account_id, filter, position, EVENTS_A_LOOK_MAX)
+
     # Before the answer begins, so that a mistake is answered as one.
-    first = await look(TailPosition.from_text(given) if given else None)
+    first = await backend.read(reader, lambda _: begin())
     return TailAnswer(backend.settings, backend.tails, follower, first, backend.stopping)
