@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -246,7 +247,9 @@ def test_json_lines_are_lines_of_the_same_json(api: ServedApi, token: str, hosti
             assert lines.text.endswith("\n")
             whole = api.get(path, asked)
             assert [json.loads(line) for line in lines.text[:-1].split("\n")] == whole.json()["events"]
-            assert lines.headers.get("link") == whole.headers.get("link")
+            # Two cursors of one place are never the same.
+            links = [re.sub("cursor=[^&>]+", "", answer.headers.get("link", "")) for answer in (lines, whole)]
+            assert links[0] == links[1]
 
 
 def test_csv_is_inert(api: ServedApi, hostile: AuditEvent) -> None:

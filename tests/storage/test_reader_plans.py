@@ -62,11 +62,11 @@ class Explainer:
         self.log = log
         self.plan = ""
 
-    def query_rows(self, sql: str, parameters: dict[str, object], settings: dict[str, Any]) -> list[Any]:
+    def query_rows(self, sql: str, *given: Any) -> list[Any]:
         if "audit_events" not in sql:
-            # The ledger's ends, which the question is made of.
-            return self.log.connection.query_rows(sql, parameters, settings)
-        self.plan = self.log.explain(sql, parameters, settings)
+            # The ledger's ends, which the question is made of, and the key of cursors.
+            return self.log.connection.query_rows(sql, *given)
+        self.plan = self.log.explain(sql, *given)
         return []
 
 

@@ -203,7 +203,7 @@ def read_utc(name: str, text: str | None) -> datetime | None:
 def _rows(text: str | None) -> int:
     if not text:
         return ROWS
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= ROWS_MAX):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= ROWS_MAX):
         raise BadFilter(f"rows: must be 1 to {ROWS_MAX}, not {text!r:.20}")
     return int(text)
 
