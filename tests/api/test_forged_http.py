@@ -18,12 +18,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from auditlog_schemas.catalog import Catalog
+from auditlog_storage.connection import Connection
 from auditlog_storage.cursor import Cursor, Position, encode_cursor
 from auditlog_storage.filters import EventFilter, Item
+from auditlog_storage.migrations import migrate
 from auditlog_storage.sealed import TEXT_CHARACTERS_MAX, Seal
+from auditlog_storage.settings import StorageSettings
 from auditlog_storage.snapshot import Snapshot
 from kit.api_process import ApiProcess, api_process
-from kit.served_api import ServedApi
+from kit.served_api import ServedApi, serving
 from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
@@ -223,6 +227,25 @@ def test_processes_understand_each_others_texts_and_a_restart_keeps_them(
             status, position = another.first_line_of_tail(ACCOUNT, token, **{"Last-Event-ID": position})
             assert status == 200
     assert process.first_line_of_tail(ACCOUNT, token, **{"Last-Event-ID": position})[0] == 200
+
+
+def test_without_a_key_the_log_says_what_to_do_and_migrating_is_enough(
+    fresh_database: str, catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Connection(StorageSettings.load(url=fresh_database)) as connection:
+        migrate(connection, catalog)
+        connection.command("TRUNCATE TABLE audit_keys")
+        log = Log(connection, catalog)
+        log.store(*(log.event(account_id=ACCOUNT) for _ in range(3)))
+        with serving(fresh_database, catalog) as served:
+            token = served.token(ACCOUNT)
+            assert served.get(EVENTS, token).status_code == 200
+            answer = served.get(f"{EVENTS}?limit=2", token)
+            assert (answer.status_code, answer.json()["type"]) == (500, "urn:auditlog:problem:internal")
+            assert "has no key 'cursor' in audit_keys: run `auditlog migrate`" in capsys.readouterr().out
+            migrate(connection, catalog)
+            cursor = served.get(f"{EVENTS}?limit=2", token).json()["next_cursor"]
+            assert len(served.get(f"{EVENTS}?cursor={cursor}", token).json()["events"]) == 1
 
 
 TEXTS = st.text(max_size=300) | st.binary(max_size=300).map(_text) | st.text("aA0-_=", max_size=200)

@@ -186,7 +186,9 @@ def test_the_forms_times_become_part_of_the_search(stage: Stage) -> None:
     assert answer.status_code == 303
     location = httpx.URL(answer.headers["location"])
     assert location.params["q"] == "actor:x created:2026-11-01..2026-11-02"
-    assert mine(stage, "/audit-logs?from=soon").status_code == 400
+    for text in ("soon", "0001-01-01T00:00", "9" * 5_000):
+        assert mine(stage, f"/audit-logs?from=2026-11-01T00:00&until={text}").status_code == 400
+    assert mine(stage, "/audit-logs?from=0002-01-01T00:00&until=9999-12-31T23:59").status_code == 303
 
 
 @pytest.mark.parametrize("path", ["/audit-logs", "/audit-logs?q=actor:*"])

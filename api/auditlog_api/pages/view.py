@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import MINYEAR, UTC, datetime, time, timedelta
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
 from uuid import UUID
@@ -195,9 +195,13 @@ def read_utc(name: str, text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        moment: datetime | None = datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
-        raise BadFilter(f"{name}: {text!r:.40} is not a time; write for example 2026-11-01T09:30") from None
+        moment = None
+    # In the first year the day before may not exist.
+    if moment is None or moment.year == MINYEAR:
+        raise BadFilter(f"{name}: {text!r:.40} is not a time; write for example 2026-11-01T09:30")
+    return moment
 
 
 def _rows(text: str | None) -> int:
