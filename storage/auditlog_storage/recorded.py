@@ -14,6 +14,7 @@ from auditlog_storage.ledger_ends import snapshot_of
 from auditlog_storage.snapshot import Snapshot
 
 PARTITIONS_IN_CURSOR_MAX: Final = 64
+"""Partitions, and topics that are closed, of which a cursor names all."""
 
 
 class Recorded:
@@ -35,7 +36,7 @@ class Recorded:
     def snapshot(self, account_id: str) -> Snapshot:
         """Return what is recorded of an account; with many partitions, only of those that it has rows in."""
         snapshot = self.all_accounts()
-        if len(snapshot.ends) <= PARTITIONS_IN_CURSOR_MAX:
+        if len(snapshot.ends) + len(snapshot.closed) <= PARTITIONS_IN_CURSOR_MAX:
             return snapshot
         return snapshot.only(first_offsets(self._query, account_id).keys())
 

@@ -150,6 +150,21 @@ def test_with_many_partitions_a_cursor_stays_short(shared_log: Log) -> None:
     assert _events(reader.timeline(account, limit=5, cursor=page.next_cursor)) == [mine[1], mine[0]]
 
 
+@pytest.mark.integration
+def test_with_a_topic_that_was_made_again_many_times_a_cursor_stays_short(log: Log) -> None:
+    mine = [log.event(account_id="acc_mine", occurred_at=NOON + number) for number in range(3)]
+    log.store(*mine)
+    for _ in range(PARTITIONS_IN_CURSOR_MAX):
+        again = Log(log.connection, log.catalog)
+        again.topic = log.topic
+        again.record(again.batch([again.event()]))
+    reader = LogReader(log.connection)
+    page = reader.timeline("acc_mine", limit=1)
+    assert page.next_cursor is not None
+    assert len(page.next_cursor) < 140
+    assert _events(reader.timeline("acc_mine", limit=5, cursor=page.next_cursor)) == [mine[1], mine[0]]
+
+
 def test_a_snapshot_of_a_thousand_partitions_in_bytes() -> None:
     topic = uuid4()
     snapshot = Snapshot({(topic, partition): 50_000_000 + partition for partition in range(1_000)})
