@@ -21,6 +21,8 @@ from auditlog_schemas.record import time_of
 
 REPLAYED_HEADER: Final = "replayed"
 """Marks a note on the dead-letter topic that says: the letter of this key was published again."""
+_KEY_TEXT: Final = ("utf-8", "surrogateescape")
+"""How a letter's key is text: whatever its bytes, the note of a replay has the same."""
 INCOMPLETE_BYTES_MAX: Final = 128 << 20
 """Of pieces whose letters are not complete yet."""
 
@@ -97,7 +99,10 @@ class DeadLetterLog:
         return next((letter for letter in self.read() if name in (letter.id, letter.key)), None)
 
     def replay(self, letters: Iterable[DeadLetter], judge: Judge) -> Replayed:
-        """Publish the letters again that today's rules accept, unchanged and under their own key.
+        """Publish the letters again that today's rules accept, unchanged, to the topic of the settings.
+
+        The key is the account of the event, as it has to be. Whoever may write dead letters can write
+        anything into their headers, so none of those says where a message goes.
 
         At least once: a crash between the publication and the note of it makes a later replay publish the
         same event again, with the same event id.
@@ -108,11 +113,11 @@ class DeadLetterLog:
             for letter in letters:
                 if letter.replayed:
                     already_replayed += 1
-                elif not _acceptable(letter, judge):
+                elif (account_id := _account_of(letter, judge)) is None:
                     still_rejected += 1
                 else:
-                    writer.write(letter.source_topic, [Outgoing(letter.source_key, letter.body)])
-                    note = Outgoing(letter.key.encode(), None, [(REPLAYED_HEADER, b"1")])
+                    writer.write(self._settings.topic, [Outgoing(account_id.encode(), letter.body)])
+                    note = Outgoing(letter.key.encode(*_KEY_TEXT), None, [(REPLAYED_HEADER, b"1")])
                     writer.write(self._settings.dead_topic, [note])
                     replayed += 1
         finally:
@@ -178,7 +183,7 @@ def _letter(message: Any, headers: Mapping[str, bytes], body: bytes | None, repl
     offset = _number(headers.get("source_offset", b""))
     return DeadLetter(
         id=f"{message.partition()}/{message.offset()}",
-        key=(message.key() or b"").decode("utf-8", "replace"),
+        key=(message.key() or b"").decode(*_KEY_TEXT),
         reason=text.get("reason", ""),
         rule=text.get("rule", ""),
         field=text.get("field", ""),
@@ -200,12 +205,13 @@ def _number(digits: bytes) -> int:
     return int(digits) if digits.isdigit() and len(digits) <= 19 else 0
 
 
-def _acceptable(letter: DeadLetter, judge: Judge) -> bool:
+def _account_of(letter: DeadLetter, judge: Judge) -> str | None:
+    """Return the account of a letter's event, or None when today's rules reject it too."""
     if letter.rule in BATCH_RULES:
-        return False
+        return None
     # By today's clock, not the letter's: published again, the message has a new timestamp.
     try:
-        judge.read(letter.body, int(time.time() * 1000))
+        account_id: str = judge.read(letter.body, int(time.time() * 1000))["account_id"]
     except InvalidEvent:
-        return False
-    return True
+        return None
+    return account_id

@@ -23,6 +23,7 @@ from auditlog_consumer.service import build_judge, consume
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
 from auditlog_consumer.store import BatchStore
+from auditlog_consumer.topic_reader import read_between
 from auditlog_consumer.topics import Topics
 from auditlog_local.ports import free_ports
 from auditlog_schemas.codec import encode
@@ -314,3 +315,37 @@ def test_a_hostile_dead_letter_is_shown_and_does_not_disturb(pipeline: Pipeline)
     writer.close()
     assert len(pipeline.dead_letters()) == 2
     assert check(pipeline.connection, pipeline.settings).ok
+
+
+def keys_in(pipeline: Pipeline, topic: str) -> list[bytes | None]:
+    topics = Topics(pipeline.settings.kafka, pipeline.settings.kafka_config)
+    spans = {number: topics.ends(topic, number) for number in range(topics.describe(topic).partitions)}
+    found = read_between(pipeline.settings, topic, spans)
+    return [message.key() for messages in found for message in messages]
+
+
+@pytest.mark.parametrize("key", [b"topic/0/7", b"no \xff text", None])
+def test_a_forged_letter_chooses_neither_topic_nor_key_of_its_replay(
+    pipeline: Pipeline, key: bytes | None
+) -> None:
+    settings, record = pipeline.settings, make_record(account_id="acc_1")
+    theirs = f"{pipeline.topic}-theirs"
+    Topics(settings.kafka, settings.kafka_config).ensure(theirs, f"{theirs}.dead")
+    forged: Headers = [
+        ("rule", b"unknown_action"),
+        ("source_topic", theirs.encode()),
+        ("source_partition", b"9223372036854775807"),
+        ("source_key", b"acc_2"),
+        ("partition", b"3"),
+    ]
+    writer = AcknowledgedWriter(settings.kafka)
+    writer.write(settings.dead_topic, [Outgoing(key, encode(record), forged)])
+    writer.close()
+    log, judge = DeadLetterLog(settings), build_judge(settings)
+    assert log.replay(log.read(), judge).replayed == 1
+    assert log.replay(log.read(), judge).already_replayed == 1
+    with pipeline.running():
+        pipeline.wait_until_caught_up()
+    assert [str(stored) for stored in pipeline.stored_ids()] == [record["event_id"]]
+    assert keys_in(pipeline, settings.topic) == [b"acc_1"]
+    assert keys_in(pipeline, theirs) == []
