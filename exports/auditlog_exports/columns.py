@@ -7,7 +7,8 @@ from typing import Final
 import pyarrow as pa
 
 from auditlog_exports.job import Shape
-from auditlog_storage.event_csv import CSV_COLUMNS, FORMULA_STARTS
+from auditlog_storage.event_csv import CSV_COLUMNS
+from auditlog_storage.formula import neutral_sql
 
 LINE: Final = "line"
 ROW_BYTES: Final = "row_bytes"
@@ -134,5 +135,4 @@ def _cell(name: str, *, raw: bool) -> str:
         return f"if(empty({column}), NULL, toJSONString({column}))"
     if raw or name in _NUMBERS or name in _UUIDS:
         return _uuid_text(name)
-    starts = ", ".join(f"char({ord(each)})" for each in FORMULA_STARTS)
-    return f"if(substring({column}, 1, 1) IN ({starts}), concat(char(39), {column}), {column})"
+    return neutral_sql(column)

@@ -23,7 +23,8 @@ from auditlog_exports.job import Shape
 from auditlog_exports.places import MANIFEST
 from auditlog_exports.unique_ids import UniqueIds
 from auditlog_schemas.errors import ConfigError
-from auditlog_storage.event_csv import CSV_COLUMNS, neutral
+from auditlog_storage.event_csv import CSV_COLUMNS
+from auditlog_storage.formula import neutral
 from auditlog_storage.moments import rfc3339
 
 FINDINGS_MAX: Final = 100

@@ -13,6 +13,7 @@ from io import StringIO
 from typing import Any, Final
 
 from auditlog_storage.event_json import event_json
+from auditlog_storage.formula import neutral
 from auditlog_storage.stored_event import StoredEvent
 
 CSV_COLUMNS: Final = (
@@ -45,9 +46,6 @@ CSV_COLUMNS: Final = (
 )
 """The header, in order."""
 
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula, or skips in front of one."""
-
 
 def csv_header() -> str:
     """Return the header line."""
@@ -57,11 +55,6 @@ def csv_header() -> str:
 def csv_rows(events: Iterable[StoredEvent]) -> str:
     """Return a line for each event; each ends with CR LF, and a cell may hold line breaks in quotes."""
     return _lines(_row(event) for event in events)
-
-
-def neutral(text: str) -> str:
-    """Return the text, with an apostrophe in front when a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _row(stored: StoredEvent) -> Sequence[object]:

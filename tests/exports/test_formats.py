@@ -17,6 +17,7 @@ import pytest
 from auditlog_exports import run
 from auditlog_storage.event_csv import CSV_COLUMNS, csv_header, csv_rows
 from auditlog_storage.event_json import event_json
+from auditlog_storage.formula import FORMULA
 from auditlog_storage.reader import LogReader
 from auditlog_storage.stored_event import StoredEvent
 from exports.lab import Lab, content, parts
@@ -74,7 +75,7 @@ def _parsed(row: list[str]) -> list[Any]:
 
 
 def test_no_cell_is_a_formula_unless_asked_for(filled: Lab) -> None:
-    def first_characters(**more: Any) -> set[str]:
+    def formulas(**more: Any) -> set[str]:
         files = parts(filled.exported(format="csv", **more))
         cells = [
             cell
@@ -82,11 +83,10 @@ def test_no_cell_is_a_formula_unless_asked_for(filled: Lab) -> None:
             for row in list(csv.reader(io.StringIO(content(file).decode(), newline="")))[1:]
             for cell in row
         ]
-        return {cell[:1] for cell in cells}
+        return {cell for cell in cells if FORMULA.match(cell) and not cell.startswith("'")}
 
-    formulas = set("=+-@\t\r")
-    assert not first_characters() & formulas
-    assert {"=", "+", "-", "@", "\t"} <= first_characters(raw_csv=True)
+    assert not formulas()
+    assert {each[:1] for each in formulas(raw_csv=True)} >= set("=+-@\t\n＝ \ufeff")
 
 
 def test_parquet_has_types_and_the_same_events(filled: Lab) -> None:
