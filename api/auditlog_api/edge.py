@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from auditlog_api import metrics
 from auditlog_api.problem import Problem, not_found
@@ -53,6 +54,8 @@ class Edge:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         passage = _Passage(scope, receive, send, self._settings)
+        # Every line about this request has its id, which the answer has too and never the reason.
+        bind_contextvars(request_id=passage.request_id)
         with metrics.UNDER_WAY.track_inprogress():
             try:
                 refused = passage.refused()
@@ -86,7 +89,8 @@ class _Passage:
         given = headers.get(b"x-request-id", b"")
         self._request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(8).encode()
         self._length = headers.get(b"content-length", b"0")
-        scope.setdefault("state", {})["request_id"] = self._request_id.decode()
+        self.request_id = self._request_id.decode()
+        scope.setdefault("state", {})["request_id"] = self.request_id
 
     def refused(self) -> Problem | None:
         """Return why the request is not looked at any further; None when it is."""
@@ -147,5 +151,5 @@ class _Passage:
                 milliseconds=round(seconds * 1000, 1),
                 account=getattr(reader, "account_id", ""),
                 token_id=getattr(reader, "token_id", ""),
-                request_id=self._request_id.decode(),
+                request_id=self.request_id,
             )

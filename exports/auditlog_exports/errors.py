@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from auditlog_schemas.errors import AuditError, QueryError, TransientError
+from auditlog_schemas.errors import AuditError, NotFound, QueryError, StorageUnavailable, TransientError
 
 
 class StoreUnavailable(TransientError):
     """The object store did not answer, refused, or has no space."""
+
+
+class NotAsCounted(TransientError):
+    """What was read or written is not what it has to be; the text speaks of the export alone."""
 
 
 class Conflict(QueryError):
@@ -23,3 +27,19 @@ class NotWhole(AuditError):
 
 class Stopped(AuditError):
     """The worker is to do no more for this job: it was cancelled or taken over, or the worker stops."""
+
+
+def for_owner(error: AuditError) -> str:
+    """Return what the owner of an export is told of an error: nothing of the servers, which are not theirs.
+
+    The error itself names hosts, users, databases, buckets and paths. It belongs into the log.
+    """
+    if isinstance(error, NotAsCounted):
+        return str(error)
+    if isinstance(error, StoreUnavailable | NotFound):
+        what = "the store of the exports fails"
+    elif isinstance(error, StorageUnavailable):
+        what = "the log cannot be read just now"
+    else:
+        what = "the log cannot be read until an operator has mended something"
+    return f"{what}; the worker's log says why, under the id of this export"

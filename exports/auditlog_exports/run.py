@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
+import structlog
 
 from auditlog_exports import columns
 from auditlog_exports.ahead import reading_ahead
 from auditlog_exports.cut import Cutter, Limits, line_sizes, row_sizes
-from auditlog_exports.errors import Stopped, StoreUnavailable
+from auditlog_exports.errors import NotAsCounted, Stopped, StoreUnavailable, for_owner
 from auditlog_exports.job import Job
 from auditlog_exports.jobs import Jobs
 from auditlog_exports.lease import Lease
@@ -22,19 +23,15 @@ from auditlog_exports.manifest import manifest_json
 from auditlog_exports.part import Part, PartInMaking
 from auditlog_exports.places import MANIFEST, Place
 from auditlog_exports.progress import Progress
-from auditlog_schemas.errors import (
-    AuditError,
-    NotFound,
-    StorageUnavailable,
-    TerminalError,
-    TransientError,
-)
+from auditlog_schemas.errors import AuditError, NotFound, TerminalError, TransientError
 from auditlog_storage.event_stream import EventStream
 from auditlog_storage.moments import rfc3339
 
 RECORD_READERS: Final = 16
 PROGRESS_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = (0.5, 15.0)
+
+_log = structlog.get_logger("auditlog.exports")
 
 
 class JobRun:
@@ -55,6 +52,7 @@ class JobRun:
         self._job = job
         self._lease = lease
         self._worker = worker
+        self._log = _log.bind(account=job.account_id, job=job.job_id, lease=lease.number)
         self._place = Place(job.account_id, job.job_id)
         self._parts: list[Part] = []
         self._expected: int | None = None
@@ -94,7 +92,8 @@ class JobRun:
                     parts, since, pause = len(self._parts), time.monotonic(), _WAIT_SECONDS[0]
                 if time.monotonic() - since > self._jobs.settings.give_up_seconds:
                     return self._fail(error)
-                self._waiting = str(error)
+                self._log.warning("waiting", error=str(error), retry_in_seconds=pause)
+                self._waiting = for_owner(error)
                 self._tell(0, 0)
                 self._lease.wait(pause)
                 pause = min(2 * pause, longest)
@@ -195,7 +194,7 @@ class JobRun:
         assert self._expected is not None
         done = self._rows() + rows
         if done > self._expected or (whole and done < self._expected):
-            raise StorageUnavailable(
+            raise NotAsCounted(
                 f"ClickHouse sent {done:,} events of {self._expected:,}: the result is not whole, "
                 "or rows of the snapshot were added or removed since they were counted"
             )
@@ -207,7 +206,7 @@ class JobRun:
         for index, part in enumerate(self._parts):
             if sizes.get(part.file) != part.bytes:
                 self._store.delete(*(self._place.record(each.number) for each in self._parts[index:]))
-                raise StoreUnavailable(f"{part.file} is not there as it was written; writing it again")
+                raise NotAsCounted(f"{part.file} is not there as it was written; writing it again")
 
     def _discard(self) -> None:
         """Delete the parts, so that nothing is left that looks finished."""
@@ -217,8 +216,9 @@ class JobRun:
                 self._store.delete(stored.path)
 
     def _fail(self, error: AuditError) -> None:
+        self._log.error("failed", error=str(error))
         self._discard()
-        self._jobs.end(self._job, "failed", error=str(error)[:1_000])
+        self._jobs.end(self._job, "failed", error=for_owner(error))
 
     def _rows(self) -> int:
         return sum(part.rows for part in self._parts)

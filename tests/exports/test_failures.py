@@ -114,7 +114,7 @@ def test_a_worker_with_a_full_disk_leaves_no_short_file(lab: Lab) -> None:
     process = killed_worker.start(killed_worker.context(), lab.settings, url, file_bytes_max=50_000)
     try:
         until(lambda: lab.status(job).progress.waiting)
-        assert "object store" in lab.status(job).progress.waiting
+        assert "the store of the exports fails" in lab.status(job).progress.waiting
         assert parts(lab.folder(job)) == []
     finally:
         process.kill()
@@ -144,7 +144,7 @@ def test_a_job_that_gets_no_further_fails_in_the_end(lab: Lab) -> None:
         until(lambda: lab.status(job).ending)
     status = lab.status(job)
     assert status.state == "failed"
-    assert "object store" in status.ending.error  # type: ignore[union-attr]
+    assert "the store of the exports fails" in status.ending.error  # type: ignore[union-attr]
     assert parts(lab.folder(job)) == []
 
 
