@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from auditlog_api.viewer_key import ViewerKey, viewer_key
 from auditlog_schemas.bad_setting import bad_setting
 from auditlog_schemas.errors import ConfigError
 
 PREFIX: Final = "AUDITLOG_API_"
-VIEWER_KEY_BYTES_MIN: Final = 32
-"""HS256 is as strong as its key: RFC 7518 asks for as many bytes as SHA-256 has."""
 
-_KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NO_KEYS: Final = "is not a JSON object of key id to secret"
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
@@ -29,8 +28,9 @@ class ApiSettings(BaseSettings):
     Attributes:
         host, port: where to listen.
         viewer_keys: the keys that viewer tokens are signed with, as a JSON object of key id to secret of
-            at least 32 bytes. The first one signs; all of them are accepted, so that keys can be changed
-            without a break. Empty: there are no viewer tokens.
+            at least 32 bytes, or to ``{"secret": …, "accounts": [...]}`` for a key that opens these accounts
+            alone. The first one that may signs; all of them are accepted, so that keys can be changed without
+            a break. Empty: there are no viewer tokens.
         cors_origins: whose pages may ask the API from a browser, separated by commas.
         sign_in_url: where the host gives its users a fresh link, shown when a session has expired.
         trusted_proxies: addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are
@@ -61,7 +61,7 @@ class ApiSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    viewer_keys: dict[str, SecretStr] = {}
+    viewer_keys: dict[str, ViewerKey] = {}
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     sign_in_url: str | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
@@ -82,15 +82,13 @@ class ApiSettings(BaseSettings):
     log_requests: bool = True
     token_kept_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
 
-    @field_validator("viewer_keys")
+    @field_validator("viewer_keys", mode="before")
     @classmethod
-    def _are_keys(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for key_id, secret in keys.items():
-            if not _KEY_ID.fullmatch(key_id):
-                raise ValueError("a key id has 1 to 64 letters, digits, '.', '_' or '-'")
-            if len(secret.get_secret_value().encode()) < VIEWER_KEY_BYTES_MIN:
-                raise ValueError(f"key {key_id} needs at least {VIEWER_KEY_BYTES_MIN} bytes")
-        return keys
+    def _are_keys(cls, given: Any) -> dict[str, ViewerKey]:
+        if not isinstance(given, dict):
+            raise ValueError(_NO_KEYS)
+        numbered = enumerate(given.items(), 1)
+        return {key_id: viewer_key(number, key_id, key) for number, (key_id, key) in numbered}
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -124,6 +122,6 @@ class ApiSettings(BaseSettings):
         try:
             return cls(**given)
         except SettingsError:
-            raise ConfigError(f"{PREFIX}VIEWER_KEYS: is not a JSON object of key id to secret") from None
+            raise ConfigError(f"{PREFIX}VIEWER_KEYS: {_NO_KEYS}") from None
         except ValidationError as error:
             raise bad_setting(error, PREFIX) from None

@@ -13,8 +13,8 @@ from secrets import token_hex
 from typing import Any, Final
 
 import jwt
-from pydantic import SecretStr
 
+from auditlog_api.viewer_key import ViewerKey
 from auditlog_schemas.errors import BadFilter
 from auditlog_storage.filters import Item, check_account
 
@@ -56,17 +56,18 @@ class Viewer:
 
 
 class ViewerKeys:
-    """The keys, the first of which signs.
+    """The keys; the first one that may open an account signs for it.
 
     Args:
-        keys: key id to secret.
+        keys: key id to key.
     """
 
-    def __init__(self, keys: Mapping[str, SecretStr]) -> None:
-        self._keys = {key_id: secret.get_secret_value() for key_id, secret in keys.items()}
+    def __init__(self, keys: Mapping[str, ViewerKey]) -> None:
+        self._keys = dict(keys)
 
-    def __bool__(self) -> bool:
-        return bool(self._keys)
+    def signs_for(self, account_id: str) -> bool:
+        """Tell whether there is a key for an account."""
+        return any(key.opens(account_id) for key in self._keys.values())
 
     def mint(self, account_id: str, item: Item | None, seconds: int) -> tuple[str, datetime]:
         """Return a new viewer token and when it expires.
@@ -77,23 +78,24 @@ class ViewerKeys:
             seconds: how long it is good, 1 to `VIEWER_SECONDS_MAX`.
 
         Raises:
-            ValueError: there is no key, or it would live too long.
+            ValueError: there is no key for this account, or it would live too long.
         """
-        if not self._keys or not 1 <= seconds <= VIEWER_SECONDS_MAX:
+        if not self.signs_for(account_id) or not 1 <= seconds <= VIEWER_SECONDS_MAX:
             raise ValueError(f"needs a key, and 1 to {VIEWER_SECONDS_MAX} seconds, not {seconds}")
-        key_id, secret = next(iter(self._keys.items()))
+        key_id, key = next(each for each in self._keys.items() if each[1].opens(account_id))
         now = int(datetime.now(UTC).timestamp())
         claims: dict[str, Any] = {"aud": AUDIENCE, "account": account_id, "iat": now, "exp": now + seconds}
         # Two of the same second are not the same token.
         claims |= {"jti": token_hex(8)} | ({"item": item.key} if item else {})
-        token = jwt.encode(claims, secret, algorithm="HS256", headers={"kid": key_id})
+        token = jwt.encode(claims, key.secret.get_secret_value(), algorithm="HS256", headers={"kid": key_id})
         return token, datetime.fromtimestamp(now + seconds, UTC)
 
     def read(self, token: str) -> Viewer:
         """Return what a token says.
 
         Raises:
-            BadViewerToken: it is none, was signed by another key, has expired or would live too long.
+            BadViewerToken: it is none, was signed by another key or one that does not open its account, has
+                expired or would live too long.
         """
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
@@ -102,11 +104,12 @@ class ViewerKeys:
                 "token-malformed", "this is neither an API token nor a viewer token"
             ) from None
         if not isinstance(key_id, str) or key_id not in self._keys:
-            raise BadViewerToken("token-unknown", "the key of this viewer token (kid) is not known here")
+            raise _unknown_key()
+        key = self._keys[key_id]
         try:
             claims = jwt.decode(
                 token,
-                self._keys[key_id],
+                key.secret.get_secret_value(),
                 algorithms=["HS256"],
                 audience=AUDIENCE,
                 leeway=0,
@@ -116,7 +119,10 @@ class ViewerKeys:
             raise BadViewerToken("token-expired", "this viewer token has expired") from None
         except jwt.InvalidTokenError as error:
             raise BadViewerToken("token-unknown", f"this viewer token is not good: {error}") from None
-        return _viewer(claims, key_id)
+        viewer = _viewer(claims, key_id)
+        if not key.opens(viewer.account_id):
+            raise _unknown_key()
+        return viewer
 
 
 def item_of_key(key: str) -> Item:
@@ -129,6 +135,10 @@ def item_of_key(key: str) -> Item:
     if not slash:
         raise BadFilter(f"item: {key!r:.80} is not type/id; write for example license/lic_1")
     return Item(entity_type, entity_id)
+
+
+def _unknown_key() -> BadViewerToken:
+    return BadViewerToken("token-unknown", "the key of this viewer token (kid) is not known here")
 
 
 def _viewer(claims: Mapping[str, Any], key_id: str) -> Viewer:

@@ -14,8 +14,7 @@ from auditlog_cli.own_name import user_and_host
 from auditlog_schemas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
+    from auditlog_api.viewer_key import ViewerKey
     from auditlog_storage.connection import Connection
 
 API_PORT: Final = "AUDITLOG_API_PORT"
@@ -50,7 +49,7 @@ def api_environment(directory: Path) -> dict[str, str]:
     return {VIEWER_KEYS: keys}
 
 
-def viewer_keys(directory: Path) -> Mapping[str, SecretStr]:
+def viewer_keys(directory: Path) -> Mapping[str, ViewerKey]:
     """Return the keys that an API process with `api_environment` of this directory signs with.
 
     Raises:

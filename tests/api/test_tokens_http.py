@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from auditlog_api.known_tokens import KNOWN_MAX
 from auditlog_api.token_text import is_token, new_token, token_sha256
+from auditlog_schemas.catalog import Catalog
 from auditlog_storage.tokens import TokenTable
-from kit.served_api import ServedApi
+from kit.served_api import ServedApi, serving
 
 pytestmark = pytest.mark.integration
 
@@ -149,6 +151,26 @@ def test_a_viewer_token_is_made_with_an_api_token(api: ServedApi, scope: Any) ->
     for body, named in (({"seconds": 601}, "seconds"), ({"item": "license"}, "item"), ({"x": 1}, "x")):
         refused = api.ask("POST", path, api.token(), json=body)
         assert (refused.status_code, refused.json()["errors"][0]["name"]) == (400, named)
+
+
+def test_a_key_limited_to_accounts_opens_them_alone(database_url: str, catalog: Catalog) -> None:
+    main, partner = "m" * 40, "p" * 40
+    keys = {"partner": {"secret": partner, "accounts": ["acc_1"]}}
+
+    def signed(account: str, secret: str = partner, key_id: str = "partner") -> str:
+        now = int(time.time())
+        claims = {"aud": "auditlog", "account": account, "iat": now, "exp": now + 60}
+        return jwt.encode(claims, secret, algorithm="HS256", headers={"kid": key_id})
+
+    with serving(database_url, catalog, viewer_keys=keys) as api:
+        assert events(api, "acc_1", signed("acc_1")) == 200
+        theirs = api.get("/v1/accounts/acc_2/events", signed("acc_2"))
+        unknown = api.get("/v1/accounts/acc_2/events", signed("acc_2", main, "main"))
+        assert (theirs.status_code, theirs.content) == (401, unknown.content)
+        assert events(api, "acc_2", signed("acc_1")) == 404
+        for account, status in (("acc_1", 201), ("acc_2", 501)):
+            path = f"/v1/accounts/{account}/viewer-tokens"
+            assert api.ask("POST", path, api.token(account), json={}).status_code == status
 
 
 def test_what_is_remembered_of_guesses_is_bounded(api: ServedApi) -> None:

@@ -11,12 +11,13 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
+from auditlog_api.viewer_key import ViewerKey
 from auditlog_api.viewer_tokens import BadViewerToken, ViewerKeys, item_of_key
 from auditlog_schemas.errors import BadFilter
 from auditlog_storage.filters import Item
 
 NEW, OLD, OTHER = "n" * 32, "o" * 32, "x" * 32
-KEYS = ViewerKeys({"2026-11": SecretStr(NEW), "2026-10": SecretStr(OLD)})
+KEYS = ViewerKeys({"2026-11": ViewerKey(SecretStr(NEW)), "2026-10": ViewerKey(SecretStr(OLD))})
 ITEM = Item("license", "a/b c")
 
 
@@ -56,7 +57,7 @@ def test_no_token_lives_longer_than_ten_minutes(seconds: int) -> None:
 
 
 def test_without_a_key_nothing_is_minted() -> None:
-    assert not ViewerKeys({})
+    assert not ViewerKeys({}).signs_for("acc_1")
     with pytest.raises(ValueError, match="needs a key"):
         ViewerKeys({}).mint("acc_1", None, 60)
 
@@ -106,3 +107,31 @@ def test_an_item_is_a_type_and_an_id() -> None:
     for text in ("license", "/x", "license/"):
         with pytest.raises(BadFilter, match="item"):
             item_of_key(text)
+
+
+LIMITED = ViewerKeys(
+    {
+        "partner": ViewerKey(SecretStr(OTHER), frozenset({"acc_1", "acc_2"})),
+        "2026-11": ViewerKey(SecretStr(NEW)),
+    }
+)
+
+
+def test_a_key_that_is_limited_to_accounts_opens_no_other() -> None:
+    assert LIMITED.read(signed(OTHER, "partner", account="acc_2")).account_id == "acc_2"
+    assert LIMITED.read(signed(NEW, account="acc_3")).account_id == "acc_3"
+    with pytest.raises(BadViewerToken) as unknown:
+        LIMITED.read(signed(OTHER, "nobody", account="acc_3"))
+    for account in ("acc_3", "ACC_1", "acc_1 ", "acc_10"):
+        with pytest.raises(BadViewerToken) as refused:
+            LIMITED.read(signed(OTHER, "partner", account=account))
+        assert (refused.value.name, str(refused.value)) == (unknown.value.name, str(unknown.value))
+
+
+def test_the_first_key_that_opens_the_account_signs() -> None:
+    for account, key_id in (("acc_1", "partner"), ("acc_3", "2026-11")):
+        assert jwt.get_unverified_header(LIMITED.mint(account, None, 60)[0])["kid"] == key_id
+    alone = ViewerKeys({"partner": ViewerKey(SecretStr(OTHER), frozenset({"acc_1"}))})
+    assert (alone.signs_for("acc_1"), alone.signs_for("acc_2")) == (True, False)
+    with pytest.raises(ValueError, match="needs a key"):
+        alone.mint("acc_2", None, 60)

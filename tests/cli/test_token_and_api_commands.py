@@ -195,4 +195,4 @@ def test_a_wrong_setting_is_named_before_anything_starts(
     monkeypatch.setenv("AUDITLOG_API_VIEWER_KEYS", '{"k": "short"}')
     ran = auditlog("api", "--port", "0")
     assert (ran.code, ran.out) == (2, "")
-    assert "AUDITLOG_API_VIEWER_KEYS: key k needs at least 32 bytes" in ran.err
+    assert "AUDITLOG_API_VIEWER_KEYS: key k needs a secret of at least 32 bytes" in ran.err

@@ -126,8 +126,9 @@ async def create_viewer_token(reader: OfAccount, backend: TheBackend, wanted: Ne
     """Make a signed token for a browser: for this account, or one item of it, for ten minutes at most."""
     if reader.kind != "api":
         raise Problem(403, "scope-missing", "a viewer token makes no further ones; this needs an API token")
-    if not backend.viewer_keys:
-        raise Problem(501, "not-configured", "there are no viewer tokens here: set AUDITLOG_API_VIEWER_KEYS")
+    if not backend.viewer_keys.signs_for(reader.account_id):
+        detail = "there are no viewer tokens here for this account: see AUDITLOG_API_VIEWER_KEYS"
+        raise Problem(501, "not-configured", detail)
     try:
         item = item_of_key(wanted.item) if wanted.item is not None else None
     except BadFilter as error:
