@@ -16,7 +16,6 @@ from auditlog_api.problem import Problem, no_access, not_found
 from auditlog_api.token_text import PREFIX, is_token, token_sha256
 from auditlog_api.viewer_tokens import BadViewerToken, ViewerKeys
 from auditlog_producers import Actor, Context
-from auditlog_schemas.limits import TEXT_BYTES_MAX
 from auditlog_schemas.rules import CONTROL_CHARACTER
 from auditlog_storage.filters import Item
 from auditlog_storage.tokens import Scope, Token
@@ -186,10 +185,9 @@ def acting(reader: Reader) -> Actor:
 
 def asked_from(request: Request) -> Context:
     """Return where a request comes from, as the context of an audit event."""
-    user_agent = request.headers.get("user-agent")
     return Context(
         ip=request.client.host if request.client else None,
-        user_agent=user_agent[: TEXT_BYTES_MAX // 2] if user_agent else None,
+        user_agent=request.headers.get("user-agent"),
         request_id=request.state.request_id,
     )
 

@@ -10,9 +10,18 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from auditlog_schemas.errors import InvalidEvent
+from auditlog_schemas.fitting import fitting_identifier, fitting_text
 from auditlog_schemas.record import Record, to_record
 from auditlog_schemas.rules import require_limits
 
@@ -50,11 +59,15 @@ class Actor(_Model):
 
 
 class Context(_Model):
-    """Where the request came from."""
+    """Where the request came from: what its sender, or a proxy on the way, says of it.
 
-    ip: str | None = None
-    user_agent: str | None = None
-    request_id: str | None = None
+    The only part of an event that strangers write, so no text of theirs makes one fail: it is cut to its
+    limit, which shows (see `auditlog_schemas.fitting`). A value of another type is refused.
+    """
+
+    ip: Annotated[str | None, BeforeValidator(fitting_text)] = None
+    user_agent: Annotated[str | None, BeforeValidator(fitting_text)] = None
+    request_id: Annotated[str | None, BeforeValidator(fitting_identifier)] = None
 
 
 class Change(_Model):

@@ -48,6 +48,7 @@ def test_token_changes_and_operators_reads_are_events_of_the_account(
         admin = api.token("acc_1", "admin", name="Console")
         operator = api.token(scope="operator", name="Support")
         headers = {"User-Agent": "tests/1" + "x" * 2_000, "X-Request-Id": "req-7"}
+        headers["X-Forwarded-For"] = "no address" + "x" * 2_000
         wanted = {"scope": "read", "name": "CI"}
         made = api.ask("POST", "/v1/accounts/acc_1/tokens", admin, headers, json=wanted)
         path = f"/v1/accounts/acc_1/tokens/{made.json()['token_id']}"
@@ -66,7 +67,10 @@ def test_token_changes_and_operators_reads_are_events_of_the_account(
     assert created["entity"]["id"] == made.json()["token_id"]
     assert created["actor"]["type"] == "api_key"
     assert created["context"]["request_id"] == "req-7"
-    assert created["context"]["ip"] == "127.0.0.1"
+    assert (read["context"]["ip"], read["context"]["user_agent"][:6]) == ("127.0.0.1", "python")
+    assert created["context"]["ip"].startswith("no address")
+    assert created["context"]["ip"].endswith("…")
+    assert created["context"]["user_agent"] == "tests/1" + "x" * 1_014 + "…"
     assert made.json()["token"] not in str(found)
     assert created["source"]["service"] == "auditlog-api"
 

@@ -45,6 +45,10 @@ def test_a_value_one_beyond_fails_by_its_rule(rule: FieldRule, value: Any) -> No
         require_limits(record)
     assert caught.value.rule == rule.name
     assert caught.value.field.startswith(concrete(rule.path).partition("{")[0])
+    if rule.path.startswith("context."):
+        # What came with a request is cut instead: tests/schemas/test_fitting.py.
+        require_limits(AuditEvent.parse(as_json(record)).to_record())
+        return
     with pytest.raises(InvalidEvent, match=rule.name):
         AuditEvent.parse(as_json(record))
 
