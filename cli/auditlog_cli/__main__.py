@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 SERVER_LIBRARIES: Final = (
     "clickhouse_connect",
+    "cryptography",
     "fastapi",
     "httptools",
     "jinja2",
