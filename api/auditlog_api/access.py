@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 from auditlog_api.edge import SLASH
 from auditlog_api.known_tokens import KnownTokens
 from auditlog_api.origin import from_own_page, session_cookie
+from auditlog_api.own_events import OwnEvents, Read
 from auditlog_api.problem import Problem, no_access, not_found
 from auditlog_api.token_text import PREFIX, is_token, token_sha256
 from auditlog_api.viewer_tokens import BadViewerToken, ViewerKeys
@@ -164,7 +165,8 @@ async def of_account(account: str, request: Request, reader: Annotated[Reader, D
     found = reader.of_account(account.replace(SLASH, "/"))
     request.state.reader = found
     if "operator" in found.scopes:
-        request.app.state.backend.own_events.log_read(found.account_id, acting(found), asked_from(request))
+        own_events: OwnEvents = request.app.state.backend.own_events
+        own_events.log_read(found.account_id, _asked_for(request), acting(found), asked_from(request))
     return found
 
 
@@ -176,6 +178,11 @@ async def reads_log(reader: Annotated[Reader, Depends(of_account)]) -> Reader:
     """
     reader.require("read")
     return reader
+
+
+def _asked_for(request: Request) -> Read:
+    route: str = request.scope["route"].path
+    return "exports" if "exports" in route else "tokens" if "tokens" in route else "events"
 
 
 def acting(reader: Reader) -> Actor:

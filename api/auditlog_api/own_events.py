@@ -30,11 +30,12 @@ OPERATORS_ACCOUNT: Final = "auditlog.operators"
 """Whose log holds what was done with operators' tokens themselves, which belong to no account."""
 
 READ_AGAIN_SECONDS: Final = 300.0
-"""An operator that goes on asking for things of one account is recorded once in so many seconds."""
+"""An operator that goes on asking for one thing of an account is recorded once in so many seconds."""
 
 METADATA_CHARACTERS: Final = 120
 """Of a filter, whose characters have four bytes at most: a value of metadata has 500."""
 
+Read: TypeAlias = Literal["events", "exports", "tokens"]
 ExportAction: TypeAlias = Literal["export_created", "export_downloaded", "export_cancelled", "export_deleted"]
 
 READS_KNOWN_MAX: Final = 10_000
@@ -65,7 +66,7 @@ class OwnEvents:
         kafka_config: Mapping[str, str] | None = None,
         service: str = SERVICE,
     ) -> None:
-        self._reads: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._reads: OrderedDict[tuple[str, Read, str], float] = OrderedDict()
         self._producer: AuditProducer | None = None
         if kafka is not None:
             self._producer = AuditProducer(
@@ -90,9 +91,9 @@ class OwnEvents:
         """Record that somebody revoked a token."""
         self._record("audit_token_revoked", _account_of(token), _entity_of(token), actor, context, {})
 
-    def log_read(self, account_id: str, actor: Actor, context: Context) -> None:
-        """Record that an operator asked for something of an account, once in `READ_AGAIN_SECONDS`."""
-        key, now = (account_id, actor.id), time.monotonic()
+    def log_read(self, account_id: str, what: Read, actor: Actor, context: Context) -> None:
+        """Record that an operator asked for something of an account; each once in `READ_AGAIN_SECONDS`."""
+        key, now = (account_id, what, actor.id), time.monotonic()
         if now - self._reads.get(key, float("-inf")) < READ_AGAIN_SECONDS:
             return
         self._reads[key] = now
@@ -100,7 +101,7 @@ class OwnEvents:
         while len(self._reads) > READS_KNOWN_MAX:
             self._reads.popitem(last=False)
         log = Entity(type="audit_log", id=account_id)
-        self._record("audit_log_read", account_id, log, actor, context, {})
+        self._record("audit_log_read", account_id, log, actor, context, {"what": what})
 
     def export(self, action: ExportAction, job: Job, actor: Actor, context: Context) -> None:
         """Record what somebody did with an export."""

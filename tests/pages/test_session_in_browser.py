@@ -99,6 +99,16 @@ def test_a_browser_keeps_the_cookie_and_signs_out_of_it(page: Page, stage: Stage
     assert cookies(page) == {}
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_on_this_machine_the_form_works_without_https(page: Page, stage: Stage, host: str) -> None:
+    url = stage.api.url.replace("127.0.0.1", host)
+    page.goto(f"{url}/accounts/{ACCOUNT}/audit-logs")
+    page.get_by_label("Token").fill(stage.tokens[ACCOUNT])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Audit logs")
+    assert cookies(page) == {"auditlog_session": False}
+
+
 @pytest.mark.parametrize("where", ["/sign-in", "/sign-out"])
 def test_another_sites_form_changes_no_session(page: Page, stage: Stage, over_https: str, where: str) -> None:
     page.goto(f"{over_https}/sign-in?token={stage.tokens[ACCOUNT]}&next=/accounts/{ACCOUNT}/audit-logs")
