@@ -11,7 +11,6 @@ import pyarrow as pa
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.errors import ConfigError, TerminalError
 from auditlog_storage.actions import publish_actions
-from auditlog_storage.analyst import AnalystOutcome, ensure_analyst
 from auditlog_storage.connection import Connection
 from auditlog_storage.keys import Keys
 from auditlog_storage.table import assignments, quoted
@@ -29,6 +28,7 @@ from auditlog_storage.tables import (
     READER_INDEXES,
     VALUE_COUNTS,
 )
+from auditlog_storage.users import UserOutcome, ensure_users
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
 
 
@@ -101,14 +101,14 @@ class MigrationReport:
         version: the database's version now.
         keys_made: names of the keys in `audit_keys` that were missing.
         actions_changed: whether `audit_actions` had to be brought in line with the catalog.
-        analyst: what became of the read-only user; worth showing when it is not ``ready``.
+        users: what became of the users whose passwords are configured.
     """
 
     applied: tuple[Applied, ...]
     version: int
     keys_made: tuple[str, ...]
     actions_changed: bool
-    analyst: AnalystOutcome
+    users: tuple[UserOutcome, ...]
 
 
 def migrate(connection: Connection, catalog: Catalog) -> MigrationReport:
@@ -135,7 +135,7 @@ def migrate(connection: Connection, catalog: Catalog) -> MigrationReport:
         newest,
         Keys(connection).make_missing(),
         publish_actions(connection, catalog),
-        ensure_analyst(connection),
+        ensure_users(connection),
     )
 
 

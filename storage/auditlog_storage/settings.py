@@ -14,6 +14,14 @@ from auditlog_schemas.bad_setting import bad_setting
 PREFIX: Final = "AUDITLOG_CLICKHOUSE_"
 ANALYST_PASSWORD: Final = "AUDITLOG_ANALYST_PASSWORD"  # noqa: S105 - the variable's name
 
+USER_PASSWORDS: Final = {
+    "auditlog_consumer": "consumer_password",
+    "auditlog_api": "api_password",
+    "auditlog_exports": "exports_password",
+    "auditlog_analyst": "analyst_password",
+}
+"""Users of ClickHouse that `auditlog migrate` makes, and the settings with their passwords."""
+
 Seconds = Annotated[int, Field(ge=1, le=3600)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
@@ -51,8 +59,9 @@ class StorageSettings(BaseSettings):
         read_memory_bytes_max: memory that it may take in the server.
         connections_max: requests of one `Connection` at the same time; a further one waits for its turn.
         insert_compression: of the Arrow buffers of a batch on their way to the server.
-        analyst_password: password of the read-only user, from AUDITLOG_ANALYST_PASSWORD. Without one
-            there is no such user.
+        consumer_password, api_password, exports_password: passwords of the users that `auditlog migrate`
+            makes for these processes. Without one there is no such user.
+        analyst_password: the same for the analysts, from AUDITLOG_ANALYST_PASSWORD.
     """
 
     model_config = SettingsConfigDict(
@@ -68,6 +77,9 @@ class StorageSettings(BaseSettings):
     read_memory_bytes_max: Count = 2 * 1024**3
     connections_max: Annotated[int, Field(ge=1, le=1000)] = 8
     insert_compression: Literal["none", "lz4", "zstd"] = "none"
+    consumer_password: SecretStr | None = None
+    api_password: SecretStr | None = None
+    exports_password: SecretStr | None = None
     analyst_password: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("analyst_password", ANALYST_PASSWORD)
     )
@@ -78,7 +90,7 @@ class StorageSettings(BaseSettings):
         parse_url(value.get_secret_value())
         return value
 
-    @field_validator("analyst_password")
+    @field_validator(*USER_PASSWORDS.values())
     @classmethod
     def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 12:

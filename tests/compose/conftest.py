@@ -11,6 +11,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 Document = dict[str, Any]
 
+WHO = ("MIGRATE", "CLICKHOUSE_CONSUMER", "CLICKHOUSE_API", "CLICKHOUSE_EXPORTS", "ANALYST")
+
 # Only the forms our file uses: $$, ${NAME}, ${NAME:-default} and ${NAME:?message}.
 # https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md
 REFERENCE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\})")
@@ -70,4 +72,4 @@ def variable_missing() -> type[Exception]:
 
 @pytest.fixture(scope="session")
 def secrets_given() -> Mapping[str, str]:
-    return {"CLICKHOUSE_PASSWORD": "c1ickhouse", "AUDITLOG_ANALYST_PASSWORD": "ana1yst"}
+    return {f"AUDITLOG_{who}_PASSWORD": who.lower() for who in WHO}

@@ -10,20 +10,30 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+
+from auditlog_storage import users
+from auditlog_storage.settings import USER_PASSWORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 Document = dict[str, Any]
 Interpolate = Callable[[Document, Mapping[str, str]], Document]
 
+PASSWORDS = (
+    "AUDITLOG_CLICKHOUSE_CONSUMER_PASSWORD",
+    "AUDITLOG_CLICKHOUSE_API_PASSWORD",
+    "AUDITLOG_CLICKHOUSE_EXPORTS_PASSWORD",
+    "AUDITLOG_ANALYST_PASSWORD",
+)
 # What the file tells our processes. Adding one here means that a process reads it.
 VARIABLES_PASSED = {
     "AUDITLOG_KAFKA",
     "AUDITLOG_CLICKHOUSE_URL",
-    "AUDITLOG_ANALYST_PASSWORD",
+    *PASSWORDS,
     "AUDITLOG_SCHEMA_REGISTRY_URL",
     "AUDITLOG_TOPIC",
     "AUDITLOG_GROUP",
@@ -103,7 +113,7 @@ def test_the_schema_check_catches_a_misspelt_key(compose: Document) -> None:
         jsonschema.validate(broken, schema, cls=jsonschema.Draft202012Validator)
 
 
-@pytest.mark.parametrize("missing", ["CLICKHOUSE_PASSWORD", "AUDITLOG_ANALYST_PASSWORD"])
+@pytest.mark.parametrize("missing", ["AUDITLOG_MIGRATE_PASSWORD", *PASSWORDS])
 @pytest.mark.parametrize("how", ["unset", "empty"])
 def test_without_a_password_it_does_not_start(
     missing: str,
@@ -228,6 +238,38 @@ def test_our_services_run_without_privileges(compose: Document) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["init"]
     assert compose["services"]["consumer"]["deploy"]["replicas"] == 3
+
+
+def test_each_service_has_a_clickhouse_user_of_its_own(compose: Document) -> None:
+    found = {
+        name: re.match(r"http://(\w+):", service["environment"]["AUDITLOG_CLICKHOUSE_URL"])
+        for name, service in services(compose)
+        if service in ours(compose)
+    }
+    assert {name: user and user[1] for name, user in found.items()} == {
+        "migrate": users.MIGRATE,
+        "consumer": users.CONSUMER,
+        "api": users.API,
+        "export-worker": users.EXPORTS,
+    }
+    # Whose passwords the migration is told, and nobody else.
+    told = {name: set(PASSWORDS) & service["environment"].keys() for name, service in services(compose)}
+    assert {name: found for name, found in told.items() if found} == {"migrate": set(PASSWORDS)}
+    assert len(PASSWORDS) == len(USER_PASSWORDS)
+
+
+def test_the_migrations_user_has_the_rights_of_the_table(compose: Document) -> None:
+    assert (
+        not {"CLICKHOUSE_USER", "CLICKHOUSE_PASSWORD"}
+        & compose["services"]["clickhouse"]["environment"].keys()
+    )
+    root = ElementTree.fromstring(compose["configs"]["clickhouse-users"]["content"])
+    [user] = root.findall("users/*")
+    assert user.tag == users.MIGRATE
+    found = [query.text for query in user.iter("query")]
+    assert found == users.grants(users.MIGRATE, "${CLICKHOUSE_DB:-auditlog}"), (
+        "docker-compose.yml differs from users.py"
+    )
 
 
 def test_the_api_answers_when_kafka_is_away(compose: Document) -> None:

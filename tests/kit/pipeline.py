@@ -47,13 +47,13 @@ class Pipeline:
         writer.close()
 
     @contextmanager
-    def running(self) -> Iterator[threading.Event]:
-        """Run a consumer; leaving the block stops it cleanly and raises what it raised."""
+    def running(self, connection: Connection | None = None) -> Iterator[threading.Event]:
+        """Run a consumer, maybe with another connection; leaving stops it, and raises what it raised."""
         stop, failures = threading.Event(), self._failures
 
         def run() -> None:
             try:
-                consume(self.settings, self.connection, stop)
+                consume(self.settings, connection or self.connection, stop)
             except BaseException as error:
                 failures.append(error)
 

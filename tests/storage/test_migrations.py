@@ -17,7 +17,6 @@ import pytest
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.errors import TerminalError
 from auditlog_storage.actions import action_rows
-from auditlog_storage.analyst import LIMITS, READABLE, analyst_statements
 from auditlog_storage.connection import Connection
 from auditlog_storage.filters import EventFilter
 from auditlog_storage.migrations import MIGRATIONS, applied_migrations, migrate
@@ -58,14 +57,6 @@ def _objects(connection: Connection) -> list[str]:
 
 def test_versions_are_numbered_without_holes() -> None:
     assert [step.version for step in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
-
-
-def test_the_analysts_statements() -> None:
-    statements = analyst_statements("my`db", "it's \\ long enough")
-    for statement in statements[:2]:
-        assert "IDENTIFIED WITH sha256_password BY 'it\\'s \\\\ long enough' SETTINGS" in statement
-        assert all(f"{name} = {value} CONST" in statement for name, value in LIMITS.items())
-    assert statements[2:] == [f"GRANT SELECT ON `my\\`db`.`{name}` TO auditlog_analyst" for name in READABLE]
 
 
 @pytest.mark.integration
@@ -243,10 +234,3 @@ def test_two_catalogs_at_once_leave_one_of_them_whole(unmade: Connection, catalo
     [winner] = [one for one in catalogs[:2] if [one.version] == versions]
     assert rows == len(action_rows(winner))
     assert _objects(unmade) == EXPECTED_OBJECTS
-
-
-@pytest.mark.integration
-def test_without_a_password_there_is_no_analyst(unmade: Connection, catalog: Catalog) -> None:
-    outcome = migrate(unmade, catalog).analyst
-    assert outcome.status == "no_password"
-    assert "AUDITLOG_ANALYST_PASSWORD" in outcome.detail

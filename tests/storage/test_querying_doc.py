@@ -13,8 +13,8 @@ import pytest
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.view import CREATE_AUDIT_LOG_V1
-from storage.analyst_login import analyst_connection
 from storage.event_log import Log
+from storage.user_login import user_connection
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "querying.md").read_text("utf-8")
 QUERIES: dict[str, str] = {
@@ -46,7 +46,7 @@ def test_the_document_names_every_column_of_the_view() -> None:
 @pytest.fixture(scope="module")
 def analyst(shared_log: Log, catalog: Catalog) -> Iterator[Connection]:
     _store_a_morning(shared_log)
-    with analyst_connection(shared_log.connection, catalog) as connection:
+    with user_connection(shared_log.connection, catalog) as connection:
         yield connection
 
 

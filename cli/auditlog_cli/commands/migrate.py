@@ -24,5 +24,5 @@ def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         if not (report.applied or report.keys_made or report.actions_changed):
             write("nothing to do")
         write(f"database {connection.database} has version {report.version}")
-    if report.analyst.status != "ready":
-        say(f"note: {report.analyst.detail}")
+    for user in report.users:
+        say(f"note: {user.trouble}" if user.trouble else f"user {user.name} is ready")
