@@ -25,6 +25,7 @@ from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.runtime import Threads
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
+from auditlog_storage.claims import Claims
 from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.settings import StorageSettings
@@ -94,6 +95,12 @@ class KnownLog:
     def announced(self, partition: int) -> tuple[int, str] | None:  # noqa: ARG002
         return self.rows, ""
 
+    def announce(self, *_: object) -> None:
+        raise AssertionError("nothing is lost here")
+
+    def commit(self, *_: object) -> None:
+        raise AssertionError("nothing is recorded here")
+
 
 def load(connection: Connection, partitions: int, rows: int, group: str) -> None:
     """Store so many rows in each partition, and the ledger of them, and merge them."""
@@ -133,7 +140,7 @@ def measure(servers: Servers, partitions: int, rows: int) -> tuple[list[float], 
         log, ledger, stored = KnownLog(rows), Ledger(connection), StoredRows(connection)
         writer, runtime = EventWriter(connection), Threads()
         identity = TopicIdentity(log, TOPIC, TOPIC_ID, runtime.monotonic)
-        recovery = Recovery(settings, ledger, stored, writer, log, identity, log, runtime)
+        recovery = Recovery(settings, ledger, Claims(connection), stored, writer, log, identity, log, runtime)
         for number in range(partitions):
             connection.command("SYSTEM DROP MARK CACHE")
             begun = time.perf_counter()

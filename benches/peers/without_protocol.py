@@ -22,7 +22,7 @@ def _store(self: BatchStore, verdicts: Verdicts, epoch: Epoch, start: Start) -> 
     at, rows = verdicts.partition, verdicts.rows
     token = f"{at.topic_id}/{at.number}/{verdicts.first_offset}-{verdicts.last_offset}"
     persist(epoch, "storing", lambda: self.writer.insert(rows, token), **verdicts.where)
-    self.announcer.commit(at.number, verdicts.last_offset + 1)
+    self.announcer.commit(epoch, at.number, verdicts.last_offset + 1)
     return Range(
         topic=at.topic,
         topic_id=at.topic_id,

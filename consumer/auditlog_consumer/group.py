@@ -20,6 +20,7 @@ from auditlog_consumer.fetch.fetcher import Fetcher
 from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.intent import with_trouble
 from auditlog_consumer.kafka_errors import made, translate
+from auditlog_consumer.partition import Epoch
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import TransientError
 
@@ -111,7 +112,6 @@ class GroupMember:
             consumer.incremental_assign([])
             for tp in given:
                 self._committed.pop(tp.partition, None)
-                self._commits.open(tp.partition)
             self._given |= {tp.partition for tp in given}
             on_assigned([tp.partition for tp in given])
 
@@ -172,8 +172,10 @@ class GroupMember:
             ConfigError, TerminalError: as in `poll`.
         """
         if wanted := self._commits.take():
-            self._committed.update((number, (offset, metadata)) for number, offset, metadata in wanted)
-            positions = [TopicPartition(self._topic, *position) for position in wanted]
+            self._committed.update((wish.partition, (wish.offset, wish.metadata)) for wish in wanted)
+            positions = [
+                TopicPartition(self._topic, wish.partition, wish.offset, wish.metadata) for wish in wanted
+            ]
             self._consumer.commit(offsets=positions, asynchronous=True)
         said = self._consumer.poll(ANSWERS_SECONDS if self._commits.are_on_their_way else 0)
         if said is not None and (failure := said.error()) is not None:
@@ -213,7 +215,6 @@ class GroupMember:
     def start(self, partition: int, offset: int) -> None:
         """Read a given partition from `offset` on, whatever was read of it before."""
         self._fetcher.start(partition, offset)
-        self._commits.open(partition)
         self._reading.add(partition)
 
     def stop(self, partition: int) -> None:
@@ -229,19 +230,21 @@ class GroupMember:
         """Fetch again."""
         self._fetcher.pause(partitions, paused=False)
 
-    def announce(self, partition: int, next_offset: int, metadata: str) -> None:
+    def announce(self, epoch: Epoch, partition: int, next_offset: int, metadata: str) -> None:
         """Commit an offset with metadata; on return the group's coordinator has both.
 
-        Waits for another thread to call `poll`, which sends it and gets the answer.
+        Waits for another thread to call `poll`, which sends it, unless the epoch has ended by then, and gets
+        the answer.
 
         Only a member of the group can: so this also proves that we still were one when Kafka answered.
 
         Raises:
+            EpochEnded: the epoch has ended, or begins nothing new.
             BrokerUnavailable: Kafka did not answer, or the group is changing or does without us; if that is
                 so, `poll` will say it.
             ConfigError, TerminalError: Kafka refuses it for good.
         """
-        self._commits.ask(partition, next_offset, metadata)
+        self._commits.ask(epoch, partition, next_offset, metadata)
 
     def announced(self, partition: int) -> tuple[int, str] | None:
         """Return the committed offset of a partition and its metadata, or None when there is none.
@@ -261,12 +264,12 @@ class GroupMember:
         self._committed[partition] = (found.offset, found.metadata or "")
         return self._committed[partition]
 
-    def commit(self, partition: int, next_offset: int) -> None:
+    def commit(self, epoch: Epoch, partition: int, next_offset: int) -> None:
         """Have Kafka told, by a `poll` to come, how far we are and that nothing is announced any more.
 
         Nothing depends on it: the ledger is the truth, and an intent that lies before it is ignored.
         """
-        self._commits.leave(partition, next_offset, "")
+        self._commits.leave(epoch, partition, next_offset, "")
 
     def tell(self, partition: int, trouble: str) -> None:
         """Have Kafka told, by a `poll` to come, why a partition is stopped: `auditlog doctor` shows it.
@@ -276,7 +279,7 @@ class GroupMember:
         """
         if (last := self._committed.get(partition)) is not None:
             offset, metadata = last
-            self._commits.leave_behind(partition, offset, with_trouble(metadata, trouble))
+            self._commits.leave(None, partition, offset, with_trouble(metadata, trouble))
 
     def release(self, partitions: Iterable[int]) -> None:
         """Let go of threads that wait for a commit of these partitions: they get BrokerUnavailable."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from auditlog_consumer import metrics
+from auditlog_consumer.announcement import Announcement, Announcer
 from auditlog_consumer.engine_clock import EngineClock
 from auditlog_consumer.identity import TopicIdentity
 from auditlog_consumer.intent import Intent
@@ -20,6 +21,7 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
 from auditlog_consumer.window import Window, keys_of
 from auditlog_schemas.errors import ConfigError, TerminalError
+from auditlog_storage.claims import Claims
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
@@ -37,8 +39,8 @@ class Log(Protocol):
         """Return the first offset and the offset after the last one."""
 
 
-class Group(Protocol):
-    """Tells what the group's last owner announced; `GroupMember` fits."""
+class Group(Announcer, Protocol):
+    """Tells what the group's last owner announced, and announces; `GroupMember` fits."""
 
     def announced(self, partition: int) -> tuple[int, str] | None:
         """Return the committed offset and its metadata."""
@@ -48,6 +50,7 @@ class Group(Protocol):
 class _Found:
     """Where the ledger ends, up to where something is announced or stored, and where Kafka's log begins."""
 
+    recorded: int | None
     offset: int
     until: int
     intent: Intent | None
@@ -61,6 +64,7 @@ class Recovery:
         self,
         settings: ConsumerSettings,
         ledger: Ledger,
+        claims: Claims,
         stored: StoredRows,
         writer: EventWriter,
         kafka: Log,
@@ -70,6 +74,7 @@ class Recovery:
     ) -> None:
         self._settings = settings
         self._ledger = ledger
+        self._claims = claims
         self._stored = stored
         self._writer = writer
         self._kafka = kafka
@@ -84,7 +89,7 @@ class Recovery:
         Kafka's committed offset does not move it: any member may set it, the ledger is the truth. What the
         last owner announced beyond the ledger is replayed exactly as announced; what is stored beyond it is
         read back before anything is inserted there. When retention deleted messages before they were
-        recorded, a ``lost`` range is recorded and said loudly.
+        recorded, a ``lost`` range is recorded and said loudly, and the start is looked for anew.
 
         Raises:
             ConfigError: the topic was deleted and made again, or another group works on this table.
@@ -95,15 +100,15 @@ class Recovery:
 
         ask = partial(_ask, epoch, partition)
         ask("checking the identity", lambda _: self._identity.confirm(self._runtime.monotonic()))
-        found = self._look(partition, ask)
         clock = EngineClock(self._writer.engine_now, self._runtime.monotonic)
+        found = self._look(partition, ask)
         ask("reading ClickHouse's clock", lambda _: clock.read())
+        if found.intent is not None:
+            self._outlast(partition, found.intent, clock, epoch)
+        while found.low > found.offset:
+            ask("recording a loss", partial(self._record_loss, epoch=epoch, clock=clock, found=found))
+            found = self._look(partition, ask)
         offset, intent = found.offset, found.intent
-        if intent is not None:
-            self._outlast(partition, intent, clock, epoch)
-        if found.low > offset:
-            ask("recording a loss", partial(self._record_loss, first=offset, next_offset=found.low))
-            offset = found.low
         replay = intent if intent is not None and intent.first == offset else None
         size = max(self._settings.window_offsets, intent.window if intent else 0)
         window = Window(size)
@@ -140,15 +145,21 @@ class Recovery:
                 "Kafka lost acknowledged messages or was restored from a backup; "
                 "see docs/operations.md, 'log behind ledger'"
             )
-        return _Found(offset, until, intent, low)
+        return _Found(recorded, offset, until, intent, low)
 
     def _furthest(self, partition: Partition) -> Range | None:
         furthest = self._ledger.furthest(partition.topic_id, partition.number)
-        ours = (self._settings.group, self._settings.takes_over_group)
-        if furthest is not None and furthest.consumer_group not in ours:
+        ours, takes_over = self._settings.group, self._settings.takes_over_group
+        # The first one of a topic cannot be told by its ranges.
+        owner = (
+            furthest.consumer_group
+            if furthest
+            else self._claims.claim(partition.topic_id, ours, takes_over, self._runtime.now())
+        )
+        if owner not in (ours, takes_over):
             raise ConfigError(
-                f"{partition} is recorded by consumer group {furthest.consumer_group!r}, this is group "
-                f"{self._settings.group!r}, and two groups on one table would store everything twice; "
+                f"{partition} is recorded by consumer group {owner!r}, this is group "
+                f"{ours!r}, and two groups on one table would store everything twice; "
                 "see docs/operations.md, 'another consumer group'"
             )
         return furthest
@@ -178,31 +189,50 @@ class Recovery:
             )
             epoch.pause(left)
 
-    def _record_loss(self, partition: Partition, first: int, next_offset: int) -> None:
+    def _record_loss(self, partition: Partition, epoch: Epoch, clock: EngineClock, found: _Found) -> None:
+        """Record that messages are lost, as a batch is recorded: announced, and under a deadline.
+
+        Whoever stood still since the ledger was read records nothing: it has moved on, or cannot announce.
+        """
+        settings, first, last = self._settings, found.offset, found.low - 1
+        # What the last owner announced beyond the loss is still announced.
+        until = max(found.low, found.until) - 1
+        about = Announcement(
+            partition, epoch, first, until, settings.window_offsets, settings.insert_seconds_max
+        )
+        # Anew, or a wrong one would let every try come too late.
+        clock.read()
+        deadline = about.make(self._group, clock)
+        if self._ledger.next_offset(partition.topic_id, partition.number) != found.recorded:
+            return
+        lost = self._lost(partition, first, last)
+        epoch.require()
+        self._ledger.append(lost, deadline)
         _log.error(
             "messages lost: Kafka's retention deleted them before they were recorded",
             partition=str(partition),
             first_offset=first,
-            last_offset=next_offset - 1,
+            last_offset=last,
         )
+        metrics.lost(lost)
+
+    def _lost(self, partition: Partition, first: int, last: int) -> Range:
         # An owner that died before it could record them may have stored some.
-        stored = self._stored.count(partition.topic_id, partition.number, first, next_offset - 1)
-        lost = Range(
+        stored = self._stored.count(partition.topic_id, partition.number, first, last)
+        return Range(
             topic=partition.topic,
             topic_id=partition.topic_id,
             kafka_partition=partition.number,
             first_offset=first,
-            last_offset=next_offset - 1,
+            last_offset=last,
             accepted=stored,
             rejected=0,
             duplicates=0,
-            absent=next_offset - first - stored,
+            absent=last - first + 1 - stored,
             consumer_group=self._settings.group,
             recorded_at=self._runtime.now(),
             kind="lost",
         )
-        self._ledger.append(lost)
-        metrics.lost(lost)
 
     def _fill(self, partition: Partition, window: Window, first: int, last: int) -> None:
         rows = self._stored.recent_ids(partition.topic_id, partition.number, first, last).combine_chunks()

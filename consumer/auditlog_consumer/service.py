@@ -28,6 +28,7 @@ from auditlog_schemas.codec import WriterSchemas
 from auditlog_schemas.errors import RegistryUnavailable
 from auditlog_schemas.schema_file import read_schema_file
 from auditlog_schemas.schema_lookups import SchemaLookups
+from auditlog_storage.claims import Claims
 from auditlog_storage.connection import Connection
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
@@ -67,7 +68,8 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
     events, stored = EventWriter(connection), StoredRows(connection)
     identity = TopicIdentity(topics, topic.name, topic.topic_id, runtime.monotonic, watch.look)
     store = BatchStore(settings, group, identity, dead_letters, events, stored, ledger, runtime)
-    recovery = Recovery(settings, ledger, stored, events, topics, identity, group, runtime)
+    claims = Claims(connection)
+    recovery = Recovery(settings, ledger, claims, stored, events, topics, identity, group, runtime)
     lookups = SchemaLookups(judge.schemas.by_id, _tell_registry_trouble)
     consumer = Consumer(settings, topic.topic_id, group, recovery, judge, lookups, store, runtime)
     try:

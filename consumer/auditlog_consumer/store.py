@@ -6,18 +6,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import pyarrow as pa
 import structlog
 
 from auditlog_consumer import metrics
+from auditlog_consumer.announcement import Announcement, Announcer
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.divide import Divided, divide
 from auditlog_consumer.identity import TopicIdentity
-from auditlog_consumer.intent import Intent
 from auditlog_consumer.judge import Rejection, Verdicts
 from auditlog_consumer.partition import Epoch
 from auditlog_consumer.patience import persist
@@ -27,7 +27,6 @@ from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.start import Start
 from auditlog_consumer.window import keys_of
 from auditlog_schemas.errors import TerminalError
-from auditlog_schemas.record import micros_of
 from auditlog_storage.deadline import InsertTooLate
 from auditlog_storage.ledger import Ledger, Range
 from auditlog_storage.stored import StoredRows
@@ -36,20 +35,7 @@ from auditlog_storage.writer import EventWriter
 TOKEN_STEPS: Final = 4
 """Tokens r0 to r3: a token that ClickHouse took without storing anything is never tried again."""
 
-CLOCK_SECONDS_MAX: Final = 60.0
-"""Clocks drift and are set: ClickHouse's is read again when what we know of it is older than this."""
-
 _log = structlog.get_logger("auditlog.consumer")
-
-
-class Announcer(Protocol):
-    """Commits offsets for the group; `GroupMember` fits."""
-
-    def announce(self, partition: int, next_offset: int, metadata: str) -> None:
-        """Commit an offset with metadata; raises BrokerUnavailable unless the coordinator has both."""
-
-    def commit(self, partition: int, next_offset: int) -> None:
-        """Have an offset committed soon, if that is possible."""
 
 
 class BatchStore:
@@ -102,8 +88,7 @@ class BatchStore:
         with metrics.STEP_SECONDS.labels("ledger").time():
             persist(epoch, "recording", partial(insertion.record, range, self._ledger), **verdicts.where)
         metrics.recorded(range, rejected)
-        if epoch.alive:
-            self.announcer.commit(verdicts.partition.number, range.next_offset)
+        self.announcer.commit(epoch, verdicts.partition.number, range.next_offset)
         self._extend_window(batch, back, epoch, start)
         return range
 
@@ -145,13 +130,13 @@ class _Insertion:
         self._batch = batch
         self._epoch = epoch
         self._clock = start.clock
-        verdicts = batch.verdicts
-        self._first, self._last, self._within = verdicts.first_offset, verdicts.last_offset, within
+        self._at, self._within = batch.verdicts.partition, within
+        self._first, self._last = batch.verdicts.first_offset, batch.verdicts.last_offset
         self._read_seconds = store.runtime.monotonic()
         self._deadline: datetime | None = None
         self._token_step = 0
         # Beyond what recovery found stored or announced nobody has inserted anything, until we try.
-        self._maybe_stored = verdicts.first_offset < start.stored_until
+        self._maybe_stored = self._first < start.stored_until
 
     def attempt(self) -> ReadBack:
         """Return what reading back found once no row is missing.
@@ -197,6 +182,7 @@ class _Insertion:
         """
         if self._deadline is None:
             self._announce()
+        self._epoch.require()
         try:
             ledger.append(range, self._deadline)
         except InsertTooLate:
@@ -207,15 +193,9 @@ class _Insertion:
 
     def _announce(self) -> None:
         """Announce the range; from then on it is known until when its inserts may begin."""
-        store, at = self._store, self._batch.verdicts.partition
-        self._clock.refresh(CLOCK_SECONDS_MAX)
-        # Counted from before the announcement: Kafka keeps the partition ours for a session from there on.
-        deadline = self._clock.now() + timedelta(seconds=store.settings.insert_seconds_max)
-        millis = micros_of(deadline) // 1000
-        intent = Intent(at.topic_id, self._first, self._last, self._within, millis)
-        with metrics.STEP_SECONDS.labels("announce").time():
-            store.announcer.announce(at.number, self._first, intent.to_metadata())
-        self._deadline = deadline
+        seconds = self._store.settings.insert_seconds_max
+        about = Announcement(self._at, self._epoch, self._first, self._last, self._within, seconds)
+        self._deadline = about.make(self._store.announcer, self._clock)
 
     def _insert(self, rows: pa.RecordBatch) -> None:
         try:
@@ -227,11 +207,11 @@ class _Insertion:
             raise
 
     def _token(self) -> str:
-        at = self._batch.verdicts.partition
+        at = self._at
         return f"{at.topic_id}/{at.number}/{self._first}-{self._last}/r{self._token_step}"
 
     def _read_back(self) -> ReadBack:
-        at = self._batch.verdicts.partition
+        at = self._at
         with metrics.STEP_SECONDS.labels("read_back").time():
             stored = self._store.stored.offsets(at.topic_id, at.number, self._first, self._last)
         back = read_back(self._batch.rows, self._batch.dropped_offsets, stored)

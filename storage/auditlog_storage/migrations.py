@@ -16,6 +16,7 @@ from auditlog_storage.keys import Keys
 from auditlog_storage.table import assignments, quoted
 from auditlog_storage.tables import (
     AUDIT_ACTIONS,
+    AUDIT_CLAIMS,
     AUDIT_EVENTS,
     AUDIT_KEYS,
     AUDIT_MIGRATIONS,
@@ -78,6 +79,7 @@ MIGRATIONS: Final = (
         ),
     ),
     Migration(7, "keys of what is handed out and taken back", (AUDIT_KEYS.create(),)),
+    Migration(8, "claims of consumer groups", (AUDIT_CLAIMS.create(),)),
 )
 
 _APPLIED: Final = "SELECT version, name, applied_at FROM audit_migrations FINAL ORDER BY version"

@@ -51,6 +51,9 @@ EVENT_WORDS: Final = (
 # An acknowledged insert must survive a power cut: ClickHouse does not fsync by default.
 _DURABLE: Final = {"fsync_after_insert": 1, "fsync_part_directory": 1}
 
+# Counted in parts: of `audit_events` about 1,250 batches of eight entity types.
+_TOKENS: Final = {"non_replicated_deduplication_window": 10_000, "replicated_deduplication_window": 10_000}
+
 _WORD: Final = "LowCardinality(String)"
 _NOTE: Final = "Nullable(String)"
 
@@ -163,9 +166,7 @@ AUDIT_EVENTS: Final = Table(
     ),
     settings={
         **_DURABLE,
-        # Counted in parts: about 1,250 batches of eight entity types.
-        "non_replicated_deduplication_window": 10_000,
-        "replicated_deduplication_window": 10_000,
+        **_TOKENS,
         # A page's rows lie far apart when they are an actor's or an item's: read little around each.
         "index_granularity": 1_024,
         **PAGE_SETTINGS,
@@ -202,6 +203,19 @@ AUDIT_RANGES: Final = Table(
     engine="ReplacingMergeTree(last_offset)",
     order_by="(topic_id, kafka_partition, first_offset)",
     settings=_DURABLE,
+)
+
+AUDIT_CLAIMS: Final = Table(
+    name="audit_claims",
+    columns=(
+        Column("topic_id", "UUID", _UUID),
+        Column("number", "UInt32", pa.uint32()),
+        _word("consumer_group"),
+        Column("claimed_at", "DateTime64(3, 'UTC')", _MILLIS),
+    ),
+    engine="MergeTree",
+    order_by="(topic_id, number)",
+    settings={**_DURABLE, **_TOKENS},
 )
 
 AUDIT_REMOVALS: Final = Table(

@@ -28,6 +28,7 @@ RIGHTS: Final[Mapping[str, Mapping[str, str]]] = {
     "audit_log_v1": {ANALYST: "SELECT"},
     "audit_actions": {API: "SELECT", EXPORTS: "SELECT", ANALYST: "SELECT"},
     "audit_ranges": {CONSUMER: "SELECT, INSERT", API: "SELECT", EXPORTS: "SELECT"},
+    "audit_claims": {CONSUMER: "SELECT, INSERT"},
     "audit_keys": {CONSUMER: "SELECT", API: "SELECT"},
     "audit_tokens": {API: "SELECT, INSERT"},
     "audit_token_uses": {API: "SELECT, INSERT"},

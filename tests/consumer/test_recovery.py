@@ -11,7 +11,7 @@ import pytest
 
 from auditlog_consumer import patience, recovery
 from auditlog_consumer.partition import EpochEnded
-from auditlog_schemas.errors import TerminalError
+from auditlog_schemas.errors import ConfigError, TerminalError
 from kit.recovery_stage import SESSION, TOPIC_ID, Stage, intent, known, plan, recorded
 
 OTHER_ID = UUID(int=8)
@@ -41,13 +41,13 @@ class TestWhereItStarts:
 
     def test_an_intent_after_the_ledger_is_replayed(self, stage: Stage) -> None:
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(intent(40, 55))
+        stage.world.announces(intent(40, 55))
         start = stage.recover()
         assert plan(start) == (40, intent(40, 55), 56)
 
     def test_an_intent_at_kafkas_first_offset_is_replayed_without_a_ledger(self, stage: Stage) -> None:
         stage.world.low = 40
-        stage.world.announce(intent(40, 55))
+        stage.world.announces(intent(40, 55))
         start = stage.recover()
         assert plan(start) == (40, intent(40, 55), 56)
 
@@ -59,19 +59,19 @@ class TestWhereItStarts:
     ) -> None:
         """One that ends before the ledger does was recorded and is nothing to us."""
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(intent(first, last))
+        stage.world.announces(intent(first, last))
         start = stage.recover()
         assert plan(start) == (40, None, until)
 
     def test_an_intent_of_another_topic_is_none(self, stage: Stage) -> None:
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(replace(intent(40, 55), topic_id=OTHER_ID))
+        stage.world.announces(replace(intent(40, 55), topic_id=OTHER_ID))
         start = stage.recover()
         assert plan(start) == (40, None, 40)
 
     def test_an_intent_without_a_ledger_skips_nothing(self, stage: Stage) -> None:
         """Tables that were wiped, with a group that was far: everything is read again."""
-        stage.world.announce(intent(500, 599))
+        stage.world.announces(intent(500, 599))
         start = stage.recover()
         assert plan(start) == (0, None, 600)
 
@@ -79,9 +79,9 @@ class TestWhereItStarts:
         stage.world.furthest_range = recorded(10, 39)
         stage.world.stored = [*range(10, 40), 41, 77]
         assert plan(stage.recover())[2] == 78
-        stage.world.announce(intent(40, 55))
+        stage.world.announces(intent(40, 55))
         assert plan(stage.recover())[2] == 78
-        stage.world.announce(intent(40, 99))
+        stage.world.announces(intent(40, 99))
         assert plan(stage.recover())[2] == 100
 
 
@@ -107,26 +107,68 @@ class TestLosses:
 
     def test_what_is_left_of_an_announced_range_is_no_replay(self, stage: Stage) -> None:
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(intent(40, 99))
+        stage.world.announces(intent(40, 99))
         stage.world.low = 60
         start = stage.recover()
         assert plan(start) == (60, None, 100)
 
     def test_an_intent_shows_a_loss_that_no_ledger_can(self, stage: Stage) -> None:
         """The first batch ever was announced, its owner died, and retention passed it."""
-        stage.world.announce(intent(5, 24))
+        stage.world.announces(intent(5, 24))
         stage.world.low = 60
         start = stage.recover()
         assert (start.offset, start.replay) == (60, None)
         [lost] = stage.world.appended
         assert (lost.first_offset, lost.last_offset) == (5, 59)
 
-    def test_an_intent_that_starts_where_retention_ended_is_replayed(self, stage: Stage) -> None:
+    def test_what_was_announced_beyond_a_loss_is_read_before_it_is_inserted(self, stage: Stage) -> None:
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(intent(60, 70))
+        stage.world.announces(intent(60, 70))
         stage.world.low = 60
         start = stage.recover()
-        assert plan(start) == (60, intent(60, 70), 71)
+        assert plan(start) == (60, None, 71)
+
+    def test_a_loss_that_grows_meanwhile_is_recorded_in_two_ranges(self, stage: Stage) -> None:
+        stage.world.furthest_range = recorded(10, 39)
+        stage.world.low = 60
+        stage.world.then_low = 75
+        assert plan(stage.recover()) == (75, None, 75)
+        assert [(each.first_offset, each.last_offset) for each in stage.world.appended] == [
+            (40, 59),
+            (60, 74),
+        ]
+
+    def test_who_stood_still_since_it_read_the_ledger_records_no_loss(self, stage: Stage) -> None:
+        """Another member has stored 40 to 49 and has recorded the loss of what was before it was back."""
+        stage.world.furthest_range = recorded(10, 39)
+        stage.world.low = 60
+        stage.world.moves_ledger_to = recorded(40, 69)
+        assert plan(stage.recover()) == (70, None, 70)
+        assert stage.world.appended == []
+
+    def test_a_dead_epoch_records_no_loss(self, stage: Stage) -> None:
+        stage.world.furthest_range = recorded(10, 39)
+        stage.world.low = 60
+        stage.world.at_announcement = lambda: setattr(stage.waits, "ended", True)
+        with pytest.raises(EpochEnded):
+            stage.recover()
+        assert stage.world.appended == []
+
+
+class TestGroups:
+    def test_the_first_of_a_topic_claims_it(self, stage: Stage) -> None:
+        stage.recover()
+        assert "claim" in stage.world.asked
+
+    def test_another_ones_topic_is_refused_before_anything_is_recorded(self, stage: Stage) -> None:
+        stage.world.claimed_by = "another"
+        with pytest.raises(ConfigError, match="another consumer group"):
+            stage.recover()
+
+    def test_what_has_a_ledger_needs_no_claim(self, stage: Stage) -> None:
+        stage.world.furthest_range = recorded(10, 39)
+        stage.recover()
+        assert "claim" not in stage.world.asked
 
 
 class TestRefusals:
@@ -161,7 +203,7 @@ class TestRefusals:
             stage.recover()
 
     def test_a_log_that_ends_before_what_was_announced(self, stage: Stage) -> None:
-        stage.world.announce(intent(40, 55))
+        stage.world.announces(intent(40, 55))
         stage.world.furthest_range = recorded(10, 39)
         stage.world.high = 55
         with pytest.raises(TerminalError, match="56 was recorded, announced or stored"):
@@ -191,13 +233,13 @@ class TestOutlasting:
     ) -> None:
         """Until its deadline and half a session more; never longer than a session, whatever clocks say."""
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(intent(40, 55, seconds=seconds))
+        stage.world.announces(intent(40, 55, seconds=seconds))
         stage.recover()
         assert sum(stage.waits.waits) == pytest.approx(waited, abs=0.5)
 
     def test_also_when_it_is_not_replayed(self, stage: Stage) -> None:
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(intent(45, 55, seconds=0.0))
+        stage.world.announces(intent(45, 55, seconds=0.0))
         assert stage.recover().replay is None
         assert sum(stage.waits.waits) == pytest.approx(SESSION / 2, abs=0.5)
 
@@ -205,7 +247,7 @@ class TestOutlasting:
         """What such an insert stores must be seen by whoever looks."""
         stage.world.furthest_range = recorded(10, 39)
         stage.world.low = 60
-        stage.world.announce(intent(40, 55, seconds=0.0))
+        stage.world.announces(intent(40, 55, seconds=0.0))
         at_wait: list[list[str]] = []
         self.on_wait(stage, lambda: at_wait.append(list(stage.world.asked)))
         stage.recover()
@@ -214,7 +256,7 @@ class TestOutlasting:
 
     def test_it_ends_with_the_epoch(self, stage: Stage) -> None:
         stage.world.furthest_range = recorded(10, 39)
-        stage.world.announce(intent(40, 55, seconds=0.0))
+        stage.world.announces(intent(40, 55, seconds=0.0))
         self.on_wait(stage, stage.waits.set)
         with pytest.raises(EpochEnded):
             stage.recover()
@@ -249,7 +291,7 @@ class TestTheWindow:
     def test_rows_at_and_after_the_start_are_not_in_it(self, stage: Stage) -> None:
         stage.world.furthest_range = recorded(0, 39)
         stage.world.stored = list(range(60))
-        stage.world.announce(intent(40, 59))
+        stage.world.announces(intent(40, 59))
         start = stage.recover()
         assert known(start, list(range(60)), 100) == list(range(40))
 
@@ -260,7 +302,7 @@ class TestTheWindow:
         """At least: the settings may have changed either way since."""
         stage.world.furthest_range = recorded(0, 249)
         stage.world.stored = list(range(250))
-        stage.world.announce(intent(250, 255, window=announced))
+        stage.world.announces(intent(250, 255, window=announced))
         start = stage.recover()
         assert stage.world.pages[0][0] == reaches_from
         assert known(start, list(range(250)), announced) == list(range(250 - announced, 250))

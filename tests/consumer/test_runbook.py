@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +12,9 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from auditlog_consumer.service import consume
 from auditlog_consumer.topics import Topics
-from auditlog_schemas.errors import TerminalError
+from auditlog_schemas.errors import ConfigError, TerminalError
 from kit.events import make_event
 from kit.pipeline import Pipeline
 
@@ -119,6 +122,30 @@ def test_partitions_that_are_added_are_read(pipeline: Pipeline) -> None:
     assert Topics(pipeline.settings.kafka).describe(pipeline.topic).partitions == 11
     pipeline.publish([make_event(account_id=f"acc_{number}") for number in range(100)])
     require_whole(pipeline, 120)
+
+
+def test_of_two_groups_that_start_at_once_one_records_and_the_other_ends(pipeline: Pipeline) -> None:
+    pipeline.publish([make_event(account_id=f"acc_{number}") for number in range(200)])
+    stop, start = threading.Event(), threading.Barrier(2)
+
+    def run(group: str) -> None:
+        start.wait()
+        consume(pipeline.settings.model_copy(update={"group": group}), pipeline.connection, stop)
+
+    names = [pipeline.settings.group, f"{pipeline.settings.group}-2"]
+    with ThreadPoolExecutor(2) as threads:
+        running = {name: threads.submit(run, name) for name in names}
+        wait(running.values(), 180, FIRST_COMPLETED)
+        [refused] = [name for name in names if running[name].done()]
+        [holder] = set(names) - {refused}
+        pipeline.settings = pipeline.settings.model_copy(update={"group": holder})
+        pipeline.wait_until_caught_up()
+        stop.set()
+    with pytest.raises(ConfigError, match=f"is recorded by consumer group '{holder}'"):
+        running[refused].result()
+    running[holder].result()
+    assert len(pipeline.stored_ids()) == 200
+    assert pipeline.check().accepted == 200
 
 
 def test_another_group_is_refused_until_it_takes_over(pipeline: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -15,7 +16,7 @@ from auditlog_consumer.batch import Batch
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.intent import Intent
 from auditlog_consumer.messages import Messages
-from auditlog_consumer.partition import Partition
+from auditlog_consumer.partition import Epoch, Partition
 from auditlog_consumer.service import build_judge, open_registry
 from auditlog_consumer.topic_reader import read_between
 from auditlog_consumer.topics import Topics
@@ -48,7 +49,8 @@ class OnePartition:
                     assert time.monotonic() < deadline, "nothing was assigned"
                     member.poll(1, 0.05)
                 number = self.partition.number
-                told = thread.submit(member.announce, number, intent.first, intent.to_metadata())
+                epoch = Epoch(threading.Event())
+                told = thread.submit(member.announce, epoch, number, intent.first, intent.to_metadata())
                 while not told.done():
                     member.poll(1, 0.05)
                 told.result()

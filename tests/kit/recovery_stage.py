@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -67,6 +68,10 @@ class World:
         topic_ids: what the topic's id is, at each question; the last one stays.
         furthest_range, appended: the ledger, and what is recorded there.
         stored: the offsets of the rows, once for each row.
+        then_low: what Kafka's log begins with once a loss was recorded.
+        moves_ledger_to: what another member records when we announce.
+        at_announcement: called when we have announced.
+        claimed_by: the group that records the topic; None for ours.
         committed: the group's offset and metadata.
         pages: the ranges for which ids were asked.
         failing: each question fails once at first.
@@ -78,6 +83,10 @@ class World:
     topic_ids: list[UUID | None] = field(default_factory=lambda: [TOPIC_ID])
     furthest_range: Range | None = None
     stored: list[int] = field(default_factory=list)
+    then_low: int = 0
+    moves_ledger_to: Range | None = None
+    at_announcement: Callable[[], None] = lambda: None
+    claimed_by: str | None = None
     committed: tuple[int, str] | None = None
     appended: list[Range] = field(default_factory=list)
     pages: list[tuple[int, int]] = field(default_factory=list)
@@ -109,9 +118,25 @@ class World:
         assert (topic_id, partition) == (TOPIC_ID, 3)
         return self.furthest_range
 
-    def append(self, range: Range) -> None:
+    def next_offset(self, topic_id: UUID, partition: int) -> int | None:
+        found = self.furthest(topic_id, partition)
+        return found.next_offset if found else None
+
+    def claim(self, topic_id: UUID, group: str, takes_over: str | None, now: datetime) -> str:  # noqa: ARG002
+        self._fails("claim", StorageUnavailable("away"))
+        return self.claimed_by or group
+
+    def append(self, range: Range, deadline: datetime | None = None) -> None:
         self._fails("append", StorageUnavailable("away"))
+        assert deadline is not None, "a process that stood still must not record long after"
+        assert self.committed is not None, "it was announced"
+        intent = Intent.from_metadata(self.committed[1])
+        assert intent is not None
+        assert intent.first == range.first_offset
+        assert intent.last >= range.last_offset
+        self.low = max(self.low, self.then_low)
         self.appended.append(range)
+        self.furthest_range = range
 
     def highest_offset(self, topic_id: UUID, partition: int, first: int = 0) -> int | None:
         self._fails("highest_offset", StorageUnavailable("away"))
@@ -140,7 +165,16 @@ class World:
         self._fails("engine_now", StorageUnavailable("away"))
         return NOON
 
-    def announce(self, intent: Intent) -> None:
+    def announce(self, epoch: Epoch, partition: int, next_offset: int, metadata: str) -> None:
+        epoch.require_open()
+        self._fails("announce", BrokerUnavailable("away"))
+        assert partition == 3
+        self.committed = (next_offset, metadata)
+        self.furthest_range, self.moves_ledger_to = self.moves_ledger_to or self.furthest_range, None
+        self.at_announcement()
+
+    def announces(self, intent: Intent) -> None:
+        """Be what the last owner left."""
         self.committed = (intent.first, intent.to_metadata())
 
 
@@ -158,7 +192,7 @@ class Stage:
         world: Any = self.world
         runtime = Threads()
         identity = TopicIdentity(world, PARTITION.topic, TOPIC_ID, runtime.monotonic)
-        made = Recovery(self.settings, world, world, world, world, identity, world, runtime)
+        made = Recovery(self.settings, world, world, world, world, world, identity, world, runtime)
         return made.start(PARTITION, Epoch(ended or self.waits))
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from auditlog_consumer import consumer, recovery, store
 from auditlog_consumer.batch import Collector
+from auditlog_consumer.commits import Wish
 from auditlog_consumer.dead_letters import DeadLetterSink
 from auditlog_consumer.engine_clock import EngineClock
 from auditlog_consumer.messages import BATCH_RULES, Messages
@@ -24,8 +25,9 @@ from auditlog_consumer.stopped import Stopped
 from auditlog_consumer.store import BatchStore
 from auditlog_consumer.window import Window
 from auditlog_schemas.errors import TransientError
+from auditlog_storage.claims import Claims
 from auditlog_storage.ledger import Range
-from simulated.clickhouse_clients import SimEventWriter, SimLedger
+from simulated.clickhouse_clients import SimClaims, SimEventWriter, SimLedger
 from simulated.kafka_member import SimGroupMember
 
 Patch = pytest.MonkeyPatch
@@ -290,6 +292,48 @@ def has_no_letter_but_the_first(patch: Patch) -> None:
     patch.setattr(DeadLetterSink, "write", first_only)
 
 
+def commits_for_dead_epochs(patch: Patch) -> None:
+    """A wish for a commit outlives its epoch."""
+    patch.setattr(Wish, "is_void", property(_returns(False)))
+    patch.setattr(Epoch, "require_open", _returns(None))
+
+
+def records_losses_at_once(patch: Patch) -> None:
+    """A loss is recorded without an announcement, a deadline or a second look at the ledger."""
+
+    def hasty(self: Any, partition: Partition, epoch: Epoch, clock: Any, found: Any) -> None:
+        del epoch, clock
+        self._ledger.append(self._lost(partition, found.offset, found.low - 1))
+
+    patch.setattr(Recovery, "_record_loss", hasty)
+
+
+def skips_losses(patch: Patch) -> None:
+    """What retention deleted is not recorded."""
+    look = Recovery._look
+
+    def careless(self: Any, *args: Any) -> Any:
+        found = look(self, *args)
+        return replace(found, offset=max(found.offset, found.low))
+
+    patch.setattr(Recovery, "_look", careless)
+
+
+def claims_nothing(patch: Patch) -> None:
+    """A group does not ask whether another one records the topic."""
+    patch.setattr(Claims, "claim", lambda self, topic_id, group, takes_over, now: group)  # noqa: ARG005
+
+
+def claims_without_tokens(patch: Patch) -> None:
+    """Two groups that claim a topic at once both do so."""
+    insert = SimClaims.insert_batch
+
+    def drawn(self: SimClaims, table: str, batch: pa.RecordBatch, token: str) -> None:
+        insert(self, table, batch, f"{token}/{random.random()}")
+
+    patch.setattr(SimClaims, "insert_batch", drawn)
+
+
 BREAKAGES: Final[dict[str, Breakage]] = {
     "takes OK as proof": Breakage(takes_ok_as_proof, "engine"),
     "never reads before an insert": Breakage(never_reads_before, "operator"),
@@ -308,6 +352,11 @@ BREAKAGES: Final[dict[str, Breakage]] = {
     "acts in dead epochs": Breakage(acts_in_dead_epochs, "zombies", range(45, 400)),
     "records before reading back": Breakage(records_before_reading_back, "engine"),
     "records before dead letters": Breakage(records_before_dead_letters, "broker"),
+    "commits for dead epochs": Breakage(commits_for_dead_epochs, "zombies"),
+    "records losses at once": Breakage(records_losses_at_once, "stopped before losses"),
+    "skips losses": Breakage(skips_losses, "stopped while starting"),
+    "claims nothing": Breakage(claims_nothing, "two groups"),
+    "claims without tokens": Breakage(claims_without_tokens, "two groups"),
     "takes gaps at once": Breakage(takes_gaps_at_once, None),
     "extends no window": Breakage(extends_no_window, None),
     "fills no window": Breakage(fills_no_window, "handover"),

@@ -134,6 +134,36 @@ class SimLedger:
             raise StorageRejected(f"the ledger holds another range from this offset: {stored}, not {range}")
 
 
+class SimClaims:
+    """Stands for what `auditlog_storage.claims.Claims` uses of a connection."""
+
+    def __init__(self, engine: EngineModel, network: Network, process: Process) -> None:
+        self._engine = engine
+        self._network = network
+        self._process = process
+
+    def query_rows(self, sql: str, parameters: dict[str, UUID]) -> list[tuple[int, str]]:  # noqa: ARG002
+        """Return the topic's last claim."""
+        topic_id = parameters["topic_id"]
+
+        def look() -> list[tuple[int, str]]:
+            return sorted(self._engine.claims[topic_id], key=lambda claim: claim[0])[-1:]
+
+        what = "read the claims"
+        return cast("list[tuple[int, str]]", ask(self._engine, self._network, self._process, what, look))
+
+    def insert_batch(self, table: str, batch: pa.RecordBatch, token: str) -> None:  # noqa: ARG002
+        """Insert a claim under a token."""
+        [row] = batch.to_pylist()
+
+        def serve(answer: Answer) -> None:
+            self._engine.take_claim(UUID(bytes=row["topic_id"]), row["number"], row["consumer_group"], token)
+            answer(None)
+
+        what = f"claim the topic for {row['consumer_group']}"
+        self._network.request(self._process, self._engine, what, serve)
+
+
 def ask(engine: EngineModel, network: Network, process: Process, what: str, look: object) -> object:
     """Run a query: it sees one moment of the engine."""
     assert callable(look)

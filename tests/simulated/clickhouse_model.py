@@ -32,6 +32,8 @@ from simulated.sim_runtime import DAY_ONE
 from simulated.weather import Weather
 
 TOKENS_MAX: Final = 10_000
+CRASHED_CLAIMS: Final = 0.3
+"""How often a server that crashes at all does so between a claim's token and its part."""
 
 Place: TypeAlias = tuple[int, str]
 """An engine partition: account bucket and entity type."""
@@ -73,6 +75,7 @@ class EngineModel(Server):
     Attributes:
         rows: what a reader sees, by topic id and Kafka partition, in the order in which it was stored.
         ledger: what FINAL shows, by topic id, Kafka partition and first offset.
+        claims: by topic id, the numbers and groups of its claims, in the order in which they were stored.
         clock_error: how far its clock is from the right time.
     """
 
@@ -80,6 +83,7 @@ class EngineModel(Server):
         super().__init__("ClickHouse", StorageUnavailable)
         self.rows: dict[tuple[UUID, int], list[StoredRow]] = defaultdict(list)
         self.ledger: dict[tuple[UUID, int, int], Range] = {}
+        self.claims: dict[UUID, list[tuple[int, str]]] = defaultdict(list)
         self.clock_error = timedelta(0)
         self.tokens_max = tokens_max
         self._kernel = kernel
@@ -159,6 +163,17 @@ class EngineModel(Server):
         if known is None or range.last_offset >= known.last_offset:
             self.ledger[key] = range
         return None
+
+    def take_claim(self, topic_id: UUID, number: int, group: str, token: str) -> None:
+        """Take a claim, unless its token is known; now and then the server dies after it has logged one."""
+        if not self._log_token((0, "claims"), token):
+            self._kernel.trace("ClickHouse", f"token known: {token} drops the claim of {group}")
+            return
+        if self._scenario.weather.engine_crashes and self._kernel.random.random() < CRASHED_CLAIMS:
+            self.crash()
+            return
+        self._kernel.trace("ClickHouse", f"claim {number} is of {group}")
+        self.claims[topic_id].append((number, group))
 
     def _is_over(self, deadline: datetime | None) -> bool:
         return deadline is not None and self.now() > deadline

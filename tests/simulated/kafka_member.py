@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from typing import Final, cast
 
+from confluent_kafka import KafkaError, TopicPartition
+
+from auditlog_consumer.commits import Commits, Wish
 from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.intent import with_trouble
 from auditlog_consumer.messages import Messages
+from auditlog_consumer.partition import Epoch
 from auditlog_schemas.errors import BrokerUnavailable, TransientError
 from simulated.kafka_model import KafkaModel, LogMessage, Member
 from simulated.kernel import Process
@@ -17,20 +21,9 @@ from simulated.network import Answer, Network
 IDLE_SECONDS: Final = 3.0
 BUSY_SECONDS: Final = 0.25
 
-COMMIT_SECONDS_MAX: Final = 15.0
+_TIMED_OUT: Final = KafkaError(KafkaError._TIMED_OUT)
 
 Told = Callable[[list[int]], None]
-
-
-@dataclass(eq=False, slots=True)
-class _Wish:
-    """A commit that a thread waits for."""
-
-    what: str
-    partition: int
-    next_offset: int
-    metadata: str
-    answers: list[BrokerUnavailable | None] = field(default_factory=list)
 
 
 class SimGroupMember:
@@ -50,10 +43,9 @@ class SimGroupMember:
         self._end_told: dict[int, int] = {}
         self._seen_done = 0
         self._last_message_at = float("-inf")
-        self._wishes: list[_Wish] = []
-        self._sent: dict[int, _Wish] = {}
-        self._commits = 0
-        self._open: set[int] = set()
+        self._commits = Commits(self._wish, self._wait)
+        self._is_wished = False
+        self._commits_sent = 0
         self._committed: dict[int, tuple[int, str]] = {}
         self._left_out: set[tuple[int, int]] = set()
 
@@ -82,7 +74,6 @@ class SimGroupMember:
     def start(self, partition: int, offset: int) -> None:
         """Read a partition from an offset on."""
         self._process.require_alive()
-        self._open.add(partition)
         self._positions[partition] = offset
         self._end_told.pop(partition, None)
         self._paused.discard(partition)
@@ -99,20 +90,19 @@ class SimGroupMember:
         """Fetch again."""
         self._paused -= set(partitions)
 
-    def announce(self, partition: int, next_offset: int, metadata: str) -> None:
+    def announce(self, epoch: Epoch, partition: int, next_offset: int, metadata: str) -> None:
         """Commit an offset with metadata: leave a wish for the polling thread, and wait for its answer."""
-        what = f"announce {partition}/{next_offset} {_short(metadata)}"
-        self._network.step(self._process, what)
-        if partition not in self._open:
-            raise BrokerUnavailable("the partition was taken away")
-        wish = _Wish(what, partition, next_offset, metadata)
-        self._wishes.append(wish)
+        self._network.step(self._process, f"announce {partition}/{next_offset} {_short(metadata)}")
+        self._commits.ask(epoch, partition, next_offset, metadata)
+
+    def _wish(self) -> None:
+        self._is_wished = True
         self._process.notify()
-        if not self._process.wait(lambda: bool(wish.answers), COMMIT_SECONDS_MAX):
-            self._wishes = [other for other in self._wishes if other is not wish]
-            raise BrokerUnavailable("Kafka did not answer a commit in time")
-        if wish.answers[0] is not None:
-            raise wish.answers[0]
+
+    def _wait(self, answer: Future[None], seconds: float) -> None:
+        if not self._process.wait(answer.done, seconds):
+            raise TimeoutError
+        answer.result()
 
     def announced(self, partition: int) -> tuple[int, str] | None:
         """Return the committed offset and its metadata."""
@@ -125,20 +115,18 @@ class SimGroupMember:
         self._committed[partition] = found or (0, "")
         return found
 
-    def commit(self, partition: int, next_offset: int) -> None:
+    def commit(self, epoch: Epoch, partition: int, next_offset: int) -> None:
         """Have an offset committed without metadata, by a poll to come."""
         self._network.step(self._process, f"commit {partition}/{next_offset}")
-        if partition in self._open:
-            self._wishes.append(_Wish(f"commit {partition}/{next_offset}", partition, next_offset, ""))
-            self._process.notify()
+        self._commits.leave(epoch, partition, next_offset, "")
+        self._wish()
 
     def tell(self, partition: int, trouble: str) -> None:
         """Have it told beside what was announced last why a partition is stopped."""
         self._network.step(self._process, f"tell of {partition}")
         if (last := self._committed.get(partition)) is not None:
-            metadata = with_trouble(last[1], trouble)
-            self._wishes.append(_Wish(f"tell of {partition}", partition, last[0], metadata))
-            self._process.notify()
+            self._commits.leave(None, partition, last[0], with_trouble(last[1], trouble))
+            self._wish()
 
     def close(self) -> None:
         """Leave the group."""
@@ -148,46 +136,42 @@ class SimGroupMember:
 
     def release(self, partitions: Iterable[int]) -> None:
         """Let go of those who wait for a commit of these partitions; it may be made all the same."""
-        self._open -= set(partitions)
-        for wish in self._wishes + list(self._sent.values()):
-            if wish.partition in partitions and not wish.answers:
-                wish.answers.append(BrokerUnavailable("the partition was taken away"))
-        self._wishes = [wish for wish in self._wishes if wish.partition not in partitions]
+        self._commits.drop(partitions)
         self._process.notify()
 
     def _send_wishes(self) -> None:
         """Send the commits that threads wait for, one at a time for each partition."""
-        for wish in list(self._wishes):
-            if wish.partition not in self._sent:
-                self._wishes.remove(wish)
-                self._sent[wish.partition] = wish
-                self._send(wish)
+        self._is_wished = False
+        for wish in self._commits.take():
+            self._committed[wish.partition] = (wish.offset, wish.metadata)
+            self._send(wish)
+        self._process.notify()
 
-    def _send(self, wish: _Wish) -> None:
+    def _send(self, wish: Wish) -> None:
         member = self._member
         assert member is not None, "a commit before `join`"
-
-        self._commits += 1
-        number = self._commits
-        self._committed[wish.partition] = (wish.next_offset, wish.metadata)
+        if wish.epoch is not None and not wish.epoch.alive:
+            self._kafka.faults.append(f"a commit of partition {wish.partition} in the name of a dead epoch")
+        self._commits_sent += 1
+        number, at = self._commits_sent, TopicPartition("", wish.partition)
 
         def serve(answer: Answer) -> None:
-            taken = self._kafka.take_commit(member, wish.partition, wish.next_offset, wish.metadata, number)
-            answer(None if taken else BrokerUnavailable("Kafka takes no commit of ours now: no member"))
+            taken = self._kafka.take_commit(member, wish.partition, wish.offset, wish.metadata, number)
+            answer(None if taken else KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
 
-        def deliver(result: BrokerUnavailable | None) -> None:
-            del self._sent[wish.partition]
-            wish.answers.append(result)
+        def deliver(result: KafkaError | BrokerUnavailable | None) -> None:
+            self._commits.answer(_TIMED_OUT if isinstance(result, BrokerUnavailable) else result, [at])
             self._process.done_count += 1
             self._process.notify()
 
-        self._network.send(self._process, self._kafka, wish.what, serve, deliver)
+        what = f"commit {wish.partition}/{wish.offset} {_short(wish.metadata)}"
+        self._network.send(self._process, self._kafka, what, serve, deliver)
 
     def _has_news(self) -> bool:
         member = self._member
         if self._process.done_count != self._seen_done:
             return True
-        if any(wish.partition not in self._sent for wish in self._wishes):
+        if self._is_wished:
             return True
         if not self._kafka.up or self._network.is_cut(self._process):
             return False
@@ -216,7 +200,6 @@ class SimGroupMember:
             self._kafka.release(member, taken)
         elif member.to_assign:
             given, member.to_assign = sorted(member.to_assign), set()
-            self._open |= set(given)
             for partition in given:
                 self._committed.pop(partition, None)
             on_assigned(given)

@@ -112,6 +112,7 @@ class KafkaModel(Server):
         committed: the group's offsets and their metadata, by partition.
         letters: the dead-letter topic.
         disturbed: partitions whose committed metadata was overwritten by somebody who did not own it.
+        faults: what a member of the group must never do.
     """
 
     def __init__(self, kernel: Kernel, network: Network, topic_id: UUID, scenario: Scenario) -> None:
@@ -122,12 +123,20 @@ class KafkaModel(Server):
         self.letters: list[Outgoing] = []
         self.refused: set[int] = {0} if scenario.refused else set()
         self.disturbed: set[int] = set()
+        self.faults: list[str] = []
         self.members: list[Member] = []
         self._kernel = kernel
         self._network = network
         self._scenario = scenario
         self._joined = 0
         kernel.at(scenario.heartbeat_seconds, self._beat)
+
+    def other_group(self) -> KafkaModel:
+        """Return the same broker as a second group of consumers sees it."""
+        other = KafkaModel(self._kernel, self._network, self.topic_id, self._scenario)
+        other.logs, other.letters, other.refused = self.logs, self.letters, self.refused
+        other.disturbed, other.faults = self.disturbed, self.faults
+        return other
 
     def append(self, partition: int, key: bytes | None, value: bytes | None) -> int:
         """Append a message and return its offset."""

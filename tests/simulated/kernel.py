@@ -208,8 +208,8 @@ class Kernel:
         if task.turn != turn or not process.alive:
             return
         if process.paused_until > self.now:
-            # Whoever could have gone on meanwhile does so in any order.
-            late = process.paused_until - self.now + self.random.random() * 0.01
+            # Whoever could have gone on meanwhile does so in any order, some a good deal later than others.
+            late = process.paused_until - self.now + self.random.random() ** 6
             self.at(late, lambda: self._resume(task, turn))
             return
         task.turn += 1

@@ -55,6 +55,7 @@ class Network:
         self.cut_until: dict[Process, float] = {}
         self.crash: Callable[[Process], None] = kernel.kill
         self.stop: Callable[[Process], None] = kernel.kill
+        self.expire: Callable[[], None] = lambda: None
 
     def step(self, process: Process, what: str) -> None:
         """Be between two steps of a process: anything may happen to it here, and time passes."""
@@ -76,7 +77,10 @@ class Network:
         if weather.stop and draw.random() < weather.stop:
             kernel.at(draw.random() * 0.1, lambda: self.stop(process))
         if weather.pause and draw.random() < weather.pause:
-            kernel.pause(process, self._away_seconds())
+            away_seconds = self._away_seconds()
+            kernel.pause(process, away_seconds)
+            if weather.expiring and draw.random() < weather.expiring:
+                kernel.at(draw.random() * away_seconds, self.expire)
         if weather.cut and draw.random() < weather.cut:
             self.cut_until[process] = kernel.now + self._away_seconds()
             kernel.trace(process.name, f"CUT OFF from Kafka until {self.cut_until[process]:.2f}")

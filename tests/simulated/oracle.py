@@ -57,7 +57,7 @@ class Oracle:
 
     def examine(self) -> list[str]:
         """Return everything that is wrong, nothing if all is right."""
-        found: list[str] = []
+        found = list(self._kafka.faults)
         for partition in range(len(self._kafka.logs)):
             found += [f"partition {partition}: {each}" for each in self._examine(partition)]
         return found

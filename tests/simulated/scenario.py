@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from simulated.payloads import Payload, payloads
-from simulated.weather import FOCUSES, Weather
+from simulated.weather import FOCUSES, TWO_GROUPS, Weather
 
 HEARTBEATS_OF_SESSION: Final = 10
 """How many heartbeats fit into a session."""
@@ -37,6 +37,7 @@ class Scenario:
         batch_rows: batch sizes, of which each consumer that starts takes one.
         buffered_bytes: memory for messages: sometimes so little that one batch fills it.
         real_judge: whether messages are judged by the real judge, which takes much longer.
+        groups: of consumers, by mistake two: one of them has to be turned away.
         refused: the letters of the first partition are refused, until all others are caught up.
     """
 
@@ -54,6 +55,7 @@ class Scenario:
     published: tuple[Published, ...]
     real_judge: bool
     refused: bool = False
+    groups: int = 1
 
     def with_partitions(self, partitions: int) -> Scenario:
         """Return the same with so many partitions, and nothing published."""
@@ -110,6 +112,7 @@ class Scenario:
                 _passed(seed, partitions, chaos_seconds),
             ),
             real_judge=draw.random() < 0.03,
+            groups=2 if focus == TWO_GROUPS or _also(seed, 4, 6) else 1,
             refused=partitions > 1 and _also(seed, 1, 2, 4, 5, 6, 8, 13),
         )
 

@@ -13,7 +13,7 @@ class Weather:
     """Probabilities, each of one step or one request, unless said otherwise. All 0 is a quiet day.
 
     Attributes:
-        at: processes are killed, stopped or cut off only at steps whose names begin like this.
+        at: processes are killed, stopped or cut off only at steps whose names begin like one of these.
         crash: the process is killed within a moment.
         stop: the process is told to end properly; it starts again later.
         pause: the process is stopped for a while, sometimes past the session timeout.
@@ -24,6 +24,7 @@ class Weather:
         late: a request is carried out after its client has given up.
         queued: an insert waits in the engine before its deadline is looked at.
         torn: a write of several messages is carried out in part, and fails.
+        expiring: Kafka deletes the beginning of a partition while a process is stopped; of each pause.
         skipped: a fetch leaves out messages that are there.
         engine_crashes, engine_outages, broker_outages: how many in a run.
         operator_resets: how often the group's offsets are deleted or set to nonsense, in a run.
@@ -32,7 +33,7 @@ class Weather:
         clock_jumps: how often ClickHouse's clock is set forward, in a run.
     """
 
-    at: str = ""
+    at: tuple[str, ...] = ("",)
     crash: float = 0.0
     stop: float = 0.0
     pause: float = 0.0
@@ -43,6 +44,7 @@ class Weather:
     late: float = 0.0
     queued: float = 0.0
     torn: float = 0.0
+    expiring: float = 0.0
     skipped: float = 0.0
     engine_crashes: int = 0
     engine_outages: int = 0
@@ -88,17 +90,34 @@ class Weather:
         return replace(self)
 
 
+STARTING: Final = ("identify", "ask", "read the", "look for", "count", "claim", "announce", "record")
+"""How the steps of a start begin."""
+
+TWO_GROUPS: Final = "two groups"
+
 FOCUSES: Final[Mapping[str, Weather]] = {
     "handover": Weather(crash=0.01, slow=0.1, queued=0.5, stop=0.06, catalogs=True),
     "zombies": Weather(pause=0.05, cut=0.01, slow=0.25, late=0.1, queued=0.1, lost_answer=0.05),
     "engine": Weather(slow=0.1, lost_answer=0.1, late=0.05, engine_crashes=6, crash=0.005),
-    "stopped before inserts": Weather(at="insert", pause=0.3, operator_resets=2, catalogs=True),
-    "stopped before records": Weather(at="record", pause=0.3, operator_resets=3),
-    "ended during inserts": Weather(at="insert", stop=0.4, queued=0.6, catalogs=True),
+    "stopped before inserts": Weather(at=("insert",), pause=0.3, operator_resets=2, catalogs=True),
+    "stopped before records": Weather(at=("record",), pause=0.3, operator_resets=3),
+    "ended during inserts": Weather(at=("insert",), stop=0.4, queued=0.6, catalogs=True),
     "operator": Weather(
         crash=0.03, slow=0.1, late=0.1, queued=0.2, lost_answer=0.05, operator_resets=2, engine_crashes=1
     ),
     "broker": Weather(slow=0.1, lost_answer=0.1, lost_request=0.1, torn=0.3, broker_outages=3, crash=0.02),
+    "stopped while starting": Weather(
+        at=STARTING, pause=0.15, cut=0.03, stop=0.02, slow=0.4, expiring=0.7, retention=2
+    ),
+    "stopped before losses": Weather(
+        at=("look for the highest", "ask for the ends"),
+        pause=0.2,
+        stop=0.02,
+        slow=0.3,
+        expiring=1.0,
+        retention=2,
+    ),
+    TWO_GROUPS: Weather(crash=0.01, pause=0.02, slow=0.2, lost_answer=0.05, engine_crashes=2),
     "clocks": Weather(clock_jumps=2, pause=0.03, slow=0.1),
 }
 """Weather of one kind, for looking for one kind of fault; consumers and messages are drawn as ever."""

@@ -37,6 +37,7 @@ class Outcome:
     kills: int
     starts: int
     refused: int
+    turned_away: int
 
 
 class World:
@@ -51,6 +52,7 @@ class World:
         self.engine = EngineModel(self.kernel, scenario)
         self.kafka = KafkaModel(self.kernel, self.network, TOPIC_ID, scenario)
         self.crew = Crew(scenario, self.kernel, self.network, self.kafka, self.engine)
+        self.network.expire = self._expire
         self.published: list[dict[int, Payload]] = [{} for _ in range(scenario.partitions)]
 
     def run(self) -> Outcome:
@@ -76,12 +78,20 @@ class World:
         self.kernel.run(lambda: False, self.scenario.straggle_seconds_max)
         if self.crew.terminal:
             raise Violation(f"a consumer ended: {self.crew.terminal}")
+        if len(self.crew.began) > 1:
+            raise Violation(f"several groups store the topic: {sorted(self.crew.began)}")
         oracle = Oracle(self.scenario, self.kafka, self.engine, self.published)
         if found := oracle.examine():
             raise Violation("; ".join(found))
         crew = self.crew
         return Outcome(
-            self.scenario.seed, oracle.tally, self.kernel.now, crew.kills, crew.starts, crew.refused
+            self.scenario.seed,
+            oracle.tally,
+            self.kernel.now,
+            crew.kills,
+            crew.starts,
+            crew.refused,
+            crew.turned_away,
         )
 
     def _run_until_caught_up(self, seconds: float) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from auditlog_consumer.acknowledged import Outgoing
+from auditlog_consumer.partition import Epoch, EpochEnded
 from simulated.contract_brokers import model_stage, real_stage
 from simulated.contract_kafka import Played, Stage
 
@@ -73,6 +75,10 @@ def test_a_position_beyond_the_end_is_out_of_range(stage: Stage) -> None:
     stage.poll_until(lambda: played.out_of_range == {0})
 
 
+def epoch() -> Epoch:
+    return Epoch(threading.Event())
+
+
 def test_nothing_is_announced_at_first(stage: Stage) -> None:
     member = joined(stage).member
     assert stage.ask(member.announced, 0) is None
@@ -81,17 +87,28 @@ def test_nothing_is_announced_at_first(stage: Stage) -> None:
 def test_what_is_announced_can_be_read_by_another_member(stage: Stage) -> None:
     stage.broker.publish(0, [b"a"] * 9)
     member = joined(stage).member
-    stage.ask(member.announce, 0, 5, '{"first":5}')
+    stage.ask(member.announce, epoch(), 0, 5, '{"first":5}')
     assert stage.ask(stage.join().member.announced, 0) == (5, '{"first":5}')
-    stage.ask(member.announce, 0, 2, "m" * 4_000)
+    stage.ask(member.announce, epoch(), 0, 2, "m" * 4_000)
     assert stage.ask(member.announced, 0) == (2, "m" * 4_000)
-    member.commit(0, 9)
+    member.commit(epoch(), 0, 9)
     # Commits of one partition arrive in order.
-    stage.ask(member.announce, 0, 3, "later")
+    stage.ask(member.announce, epoch(), 0, 3, "later")
     assert stage.ask(member.announced, 0) == (3, "later")
-    member.commit(0, 9)
+    member.commit(epoch(), 0, 9)
     stage.poll_until(lambda: stage.ask(member.announced, 0) == (9, ""))
     assert stage.ask(member.announced, 1) is None
+
+
+def test_nothing_is_announced_in_the_name_of_an_epoch_that_has_ended(stage: Stage) -> None:
+    member, dead = joined(stage).member, epoch()
+    stage.ask(member.announce, dead, 0, 5, "in time")
+    dead.end()
+    with pytest.raises(EpochEnded):
+        stage.ask(member.announce, dead, 0, 6, "too late")
+    member.commit(dead, 0, 7)
+    stage.ask(member.announce, epoch(), 1, 3, "the next")
+    assert stage.ask(member.announced, 0) == (5, "in time")
 
 
 def test_a_commit_is_taken_from_a_member_that_does_not_own_the_partition(stage: Stage) -> None:
@@ -99,23 +116,23 @@ def test_a_commit_is_taken_from_a_member_that_does_not_own_the_partition(stage: 
     second = stage.join()
     stage.poll_until(lambda: len(first.given) == len(second.given) == 1)
     [others] = second.given
-    stage.ask(second.member.announce, others, 3, "the owner's")
+    stage.ask(second.member.announce, epoch(), others, 3, "the owner's")
     # Our own member would refuse; Kafka does not.
     first.member.start(others, 0)
-    stage.ask(first.member.announce, others, 1, "another member's")
+    stage.ask(first.member.announce, epoch(), others, 1, "another member's")
     assert stage.ask(second.member.announced, others) == (1, "another member's")
 
 
 def test_a_commit_is_refused_from_one_who_is_no_member(stage: Stage) -> None:
     member = joined(stage).member
-    stage.ask(member.announce, 0, 3, "ours")
+    stage.ask(member.announce, epoch(), 0, 3, "ours")
     assert not stage.broker.commit_as_stranger(0, 1)
     assert stage.ask(member.announced, 0) == (3, "ours")
 
 
 def test_an_operator_may_set_offsets_only_while_the_group_is_empty(stage: Stage) -> None:
     member = joined(stage).member
-    stage.ask(member.announce, 0, 3, "ours")
+    stage.ask(member.announce, epoch(), 0, 3, "ours")
     assert not stage.broker.commit_as_operator(0, 1)
     stage.players.clear()
     member.close()
@@ -138,7 +155,7 @@ def test_who_waits_for_a_commit_is_let_go(stage: Stage) -> None:
     member = joined(stage).member
     member.release([0])
     member.start(0, 0)
-    stage.ask(member.announce, 0, 1, "still works")
+    stage.ask(member.announce, epoch(), 0, 1, "still works")
     assert stage.ask(member.announced, 0) == (1, "still works")
 
 

@@ -54,7 +54,9 @@ def test_a_paused_process_goes_on_later_and_no_task_of_it_sooner() -> None:
         kernel.spawn(process, "t", body)
     kernel.at(0.5, lambda: kernel.pause(process, 10))
     kernel.run(lambda: False, 100)
-    assert [round(at, 1) for at in sorted(seen)] == [10.5, 10.5, 30.0]
+    *late, last = sorted(seen)
+    assert all(10.5 <= at <= 11.5 for at in late)
+    assert (len(late), round(last, 1)) == (2, 30.0)
 
 
 def test_who_waits_for_a_flag_goes_on_when_it_is_set_or_the_time_is_over() -> None:

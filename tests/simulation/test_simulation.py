@@ -40,6 +40,7 @@ def test_seeds(first: int) -> None:
     assert sum(each.tally.duplicates for each in outcomes) > CHUNK / 2
     assert sum(each.tally.rejected for each in outcomes) > CHUNK / 2
     assert sum(each.refused for each in outcomes) > CHUNK / 20
+    assert sum(each.turned_away for each in outcomes) > CHUNK / 20
 
 
 @pytest.mark.parametrize("focus", FOCUSES)

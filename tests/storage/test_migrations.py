@@ -40,6 +40,7 @@ FILES_OF_IDS = f"SELECT substreams FROM system.parts_columns WHERE active AND co
 OF_EVENTS = "database = currentDatabase() AND name = 'audit_events'"
 EXPECTED_OBJECTS = [
     "audit_actions",
+    "audit_claims",
     "audit_events",
     "audit_keys",
     "audit_log_v1",
