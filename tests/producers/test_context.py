@@ -52,8 +52,7 @@ def test_a_header_makes_no_event_fail(producer: AuditProducer, name: str, header
         assert record(producer, context).result(30)
 
 
-# The producer is the same for all of them.
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(*(st.none() | st.text(st.characters(), max_size=2_000) | st.binary(max_size=2_000) for _ in range(3)))
 def test_no_text_and_no_bytes_make_an_event_fail(
     producer: AuditProducer, ip: Any, user_agent: Any, request_id: Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -24,8 +24,10 @@ texts = st.text(st.characters(), max_size=40) | st.text("\ud800\udcff\x00\n\x85a
 repeated = st.builds(lambda text, times: text * times, texts, st.sampled_from([1, 7, 60, 3_000]))
 strange = st.none() | repeated | repeated.map(lambda text: text.encode("utf-8", "surrogatepass"))
 strange |= st.binary(max_size=2_000) | st.binary(max_size=2_000).map(bytearray)
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@unhurried
 @given(strange, strange, strange)
 def test_nothing_that_came_with_a_request_makes_an_event_fail(
     ip: Any, user_agent: Any, request_id: Any
@@ -38,6 +40,7 @@ def test_nothing_that_came_with_a_request_makes_an_event_fail(
     assert MessageDecoder(WriterSchemas()).decode(encode(event.to_record())) == event.to_record()
 
 
+@unhurried
 @given(st.sampled_from(list(LIMITS)), repeated)
 def test_text_stays_as_it_is_or_shows_what_was_done(name: str, text: str) -> None:
     fitting = getattr(Context(**{name: text}), name)
@@ -75,6 +78,7 @@ def test_an_empty_request_id_is_none() -> None:
     assert Context(ip="").ip == ""
 
 
+@unhurried
 @given(st.sampled_from(list(LIMITS)), OTHER)
 def test_a_value_of_another_type_is_a_mistake_of_the_caller(name: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=name):

@@ -57,6 +57,7 @@ def test_clickhouse_looks_at_every_first_byte_that_a_formula_can_have() -> None:
     assert first == set(_FIRST_BYTES)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_the_apostrophe_can_be_taken_away_again(text: str) -> None:
     cell = neutral(text)
