@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final, Literal, TypeAlias
 
 import structlog
@@ -54,6 +55,7 @@ class OwnEvents:
         topic, registry, kafka_config: as in `AuditProducer`.
         catalog: with the actions of the audit log itself.
         service: names the process in the events.
+        key: returns the key that they are signed with; it is asked until it returns one, and then no more.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class OwnEvents:
         registry: str | None = None,
         kafka_config: Mapping[str, str] | None = None,
         service: str = SERVICE,
+        key: Callable[[], bytes] | None = None,
     ) -> None:
         self._reads: OrderedDict[tuple[str, Read, str], float] = OrderedDict()
         self._producer: AuditProducer | None = None
@@ -78,6 +81,7 @@ class OwnEvents:
                 block_seconds_max=0.0,
                 on_error=_on_failed,
                 kafka_config=kafka_config,
+                own_key=None if key is None else cache(key),
             )
 
     def token_created(self, token: Token, actor: Actor, context: Context) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditlog_cli.addresses import clickhouse_url, consumer_settings
+from auditlog_cli.addresses import clickhouse_url, connect, consumer_settings
 from auditlog_cli.catalog_source import configured_catalog
 from auditlog_schemas.errors import BrokerUnavailable
 
@@ -64,8 +65,22 @@ def own_events(data_dir: Path, service: str = "auditlog-api") -> tuple[OwnEvents
         registry=settings.schema_registry_url,
         kafka_config=settings.kafka_config,
         service=service,
+        key=partial(own_key, data_dir),
     )
     return events, ""
+
+
+def own_key(data_dir: Path) -> bytes:
+    """Return the key that the audit log's own events are signed with.
+
+    Raises:
+        ConfigError: `auditlog migrate` has not made it.
+        StorageUnavailable: as in `clickhouse_url` and `Connection`.
+    """
+    from auditlog_storage.keys import Keys
+
+    with connect(data_dir) as connection:
+        return Keys(connection).read("own_events")
 
 
 def _jobs(data_dir: Path, connection: Connection) -> Jobs:

@@ -41,6 +41,10 @@ ADVICE: Final[Mapping[str, str]] = {
         "events cannot be read by the schema that is registered, which no setting changes: let the service "
         f"write by another one, {_SECTION}"
     ),
+    "own_action_unsigned": (
+        "actions audit_… are the audit log's own and signed by it: somebody else published these, or the "
+        "API of another installation; find out who may write to the topic"
+    ),
     "occurred_too_far_ahead": (
         "they say that they happen later than now: replay them when that time has come, and mend the clock "
         "of the service that sent them"
@@ -58,7 +62,7 @@ class NotingJudge(Judge):
     """Judges as another one does, and counts by rule what it rejects."""
 
     def __init__(self, judge: Judge) -> None:
-        super().__init__(judge.schemas, judge.catalog)
+        super().__init__(judge.schemas, judge.catalog, judge.own_key)
         self.rejected: Counter[str] = Counter()
 
     def read(

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from auditlog_consumer.batch import Batch
 from auditlog_consumer.messages import Messages, PassedOver
+from auditlog_consumer.own_rows import own_rows, without_signatures
 from auditlog_consumer.partition import Partition
 from auditlog_consumer.rows import to_rows
 from auditlog_schemas.catalog import Catalog
@@ -19,11 +20,12 @@ from auditlog_schemas.codec import MessageDecoder, WriterSchemas
 from auditlog_schemas.columnar import Decoded
 from auditlog_schemas.columnar_events import EventDecoder
 from auditlog_schemas.errors import DecodeError, InvalidEvent
+from auditlog_schemas.own_actions import require_signed
 from auditlog_schemas.record import Record
 from auditlog_schemas.rules import require_limits, require_not_ahead
 from auditlog_schemas.schema_ids import Answer, Answers
 from auditlog_schemas.validate import BatchValidator
-from auditlog_schemas.verdicts import GOOD, VERDICTS, Verdict
+from auditlog_schemas.verdicts import GOOD, SIGNATURE_VERDICT, VERDICTS, Verdict
 
 LETTERS_OF_A_BATCH_MAX: Final = 10_000
 """A batch that is passed over has a letter for each offset; beyond so many they stand for several each."""
@@ -101,11 +103,14 @@ class Judge:
     Attributes:
         catalog: of the actions.
         schemas: of the writers.
+        own_key: with which the audit log signs its own events. None: signatures are not looked at, for who
+            stores nothing.
     """
 
-    def __init__(self, schemas: WriterSchemas, catalog: Catalog) -> None:
+    def __init__(self, schemas: WriterSchemas, catalog: Catalog, own_key: bytes | None = None) -> None:
         self.catalog = catalog
         self.schemas = schemas
+        self.own_key = own_key
         self._batches = EventDecoder(schemas)
         self._validator = BatchValidator(catalog)
         self._messages = MessageDecoder(schemas)
@@ -144,18 +149,40 @@ class Judge:
         received = messages.received_millis
         good, events = decoded.good, decoded.batch
         broken = self._validator.validate(events, received[good] * 1000)
+        self._require_signatures(events, good, messages, answers, broken)
         if broken.any():
             events, good = events.filter(pa.array(broken == GOOD)), good[broken == GOOD]
         verdict = decoded.verdict.copy()
         verdict[decoded.good] = broken
+        shown = without_signatures(events, own_rows(events))
         return Verdicts(
             partition=batch.partition,
             first_offset=batch.first_offset,
             last_offset=batch.last_offset,
             absent=batch.absent,
-            rows=to_rows(batch.partition, events, messages.offsets[good], received[good]),
+            rows=to_rows(batch.partition, shown, messages.offsets[good], received[good]),
             rejected=tuple(self._rejections(messages, verdict, answers)),
         )
+
+    def _require_signatures(
+        self,
+        events: pa.RecordBatch,
+        good: npt.NDArray[np.int64],
+        messages: Messages,
+        answers: Answers,
+        broken: npt.NDArray[np.int16],
+    ) -> None:
+        """Give own actions without a right signature their verdict, in `broken`; they are few."""
+        if self.own_key is None:
+            return
+        for row in own_rows(events).tolist():
+            if broken[row] != GOOD:
+                continue
+            try:
+                value = messages.values[int(good[row])]
+                require_signed(self._messages.decode(value, answers.__getitem__), self.own_key)
+            except InvalidEvent:
+                broken[row] = SIGNATURE_VERDICT
 
     def read(
         self, value: bytes | None, received_millis: int, answer: Callable[[int], Answer] | None = None
@@ -168,13 +195,15 @@ class Judge:
             answer: as in `WriterSchemas.split`.
 
         Raises:
-            InvalidEvent: the first rule that the message breaks: decoding, limits, catalog, clock.
+            InvalidEvent: the first rule that the message breaks: decoding, limits, catalog, clock, signature.
             RegistryUnavailable: as in `judge`.
         """
         record = self._messages.decode(value, answer)
         require_limits(record)
         self.catalog.check(record)
         require_not_ahead(record["occurred_at"], received_millis * 1000)
+        if self.own_key is not None:
+            require_signed(record, self.own_key)
         return record
 
     def _rejections(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -30,6 +31,7 @@ from auditlog_schemas.schema_file import read_schema_file
 from auditlog_schemas.schema_lookups import SchemaLookups
 from auditlog_storage.claims import Claims
 from auditlog_storage.connection import Connection
+from auditlog_storage.keys import Keys
 from auditlog_storage.ledger import Ledger
 from auditlog_storage.stored import StoredRows
 from auditlog_storage.writer import EventWriter
@@ -47,7 +49,7 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
 
     Raises:
         ConfigError: a setting, a catalog file, a schema file or the topics' settings are wrong, or the latter
-            became so.
+            became so; or the database has no key of own events.
         TerminalError: as in `Consumer.run`.
     """
     registry = open_registry(settings)
@@ -59,6 +61,8 @@ def consume(settings: ConsumerSettings, connection: Connection, stop: threading.
             waiting, "asking Kafka for the topic", lambda: _ensure(settings), topic=settings.topic
         )
         ledger = Ledger(connection)
+        read_key = partial(Keys(connection).read, "own_events")
+        judge.own_key = persist(waiting, "asking ClickHouse for the key of own events", read_key)
         persist(waiting, "asking ClickHouse for the ledger", lambda: ledger.next_offset(topic.topic_id, 0))
     except EpochEnded:
         return

@@ -17,6 +17,7 @@ from auditlog_schemas.codec import (
 )
 from auditlog_schemas.errors import InvalidEvent
 from auditlog_schemas.event import AuditEvent
+from auditlog_schemas.own_actions import OWN_PREFIX, UNSIGNED
 from auditlog_schemas.record import Record
 from auditlog_schemas.resolution import resolve
 from auditlog_schemas.rules import require_limits, require_not_ahead
@@ -25,11 +26,12 @@ from auditlog_schemas.strict import StrictDecoder
 _DECODER: Final = StrictDecoder(resolve(EVENT_SCHEMA))
 
 
-def checked_record(event: AuditEvent, catalog: Catalog) -> Record:
+def checked_record(event: AuditEvent, catalog: Catalog, *, own: bool = False) -> Record:
     """Return the event's record with sensitive values redacted, after every check but the message's size.
 
     The limits are checked here although `AuditEvent` did when it was made: `model_construct` and a
-    `metadata` dict changed afterwards get past the model.
+    `metadata` dict changed afterwards get past the model. Actions of the audit log itself are refused, but
+    for the audit log (`own`).
 
     Raises:
         InvalidEvent: the first broken rule; it names the field.
@@ -40,6 +42,9 @@ def checked_record(event: AuditEvent, catalog: Catalog) -> Record:
         record = event.to_record()
         require_limits(record)
         catalog.check(record)
+        if record["action"].startswith(OWN_PREFIX) and not own:
+            detail = f"{record['action']!r:.80}: only the audit log itself publishes {OWN_PREFIX}…"
+            raise InvalidEvent(UNSIGNED, "action", detail)
         require_not_ahead(record["occurred_at"], time.time_ns() // 1000)
         return catalog.redact(record)
     except (TypeError, ValueError, AttributeError, KeyError) as error:

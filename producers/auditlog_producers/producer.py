@@ -25,6 +25,7 @@ from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.errors import AuditError, InvalidEvent
 from auditlog_schemas.event import Actor, AuditEvent, Change, Context, Entity, new_event_id
+from auditlog_schemas.own_actions import OWN_PREFIX, signed
 from auditlog_schemas.record import Record
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class AuditProducer:
         delivery_timeout_seconds: float = 120.0,
         on_error: Callable[[FailedDelivery], None] | None = None,
         kafka_config: Mapping[str, Any] | None = None,
+        own_key: Callable[[], bytes] | None = None,
     ) -> None:
         """Start; connects in the background, so Kafka and registry may still be away.
 
@@ -84,6 +86,7 @@ class AuditProducer:
             on_error: called with each failed event, in a background thread; must be quick. It may
                 call `forward`, which then does not wait for room.
             kafka_config: more librdkafka settings, for example ``security.protocol``, ``sasl.*``, ``ssl.*``.
+            own_key: returns the key for events of the audit log itself. Only its own processes have one.
 
         Raises:
             ConfigError: a parameter is wrong; the message names it.
@@ -95,6 +98,7 @@ class AuditProducer:
         )
         self._catalog = load_catalog() if catalog is None else catalog
         self._on_error = on_error
+        self._own_key = own_key
         self._block_seconds_max = block_seconds_max
         require_topic(topic)
         limits = Limits(buffer_messages_max, buffer_bytes_max, block_seconds_max, delivery_timeout_seconds)
@@ -234,12 +238,14 @@ class AuditProducer:
     def _send(self, event: AuditEvent, own_source: bool) -> PublishHandle:
         self._sender.require_usable()
         with self._counting_invalid():
-            record = checked_record(event, self._catalog)
+            record = checked_record(event, self._catalog, own=self._own_key is not None)
+            key = self._own_key() if self._own_key and record["action"].startswith(OWN_PREFIX) else None
             schema_id = None if self._schema_id is None else self._schema_id.get(self._block_seconds_max)
 
             def message_of(sequence: int) -> bytes:
                 source = self._source(sequence) if own_source else record["source"]
-                return encoded(event, record | {"source": source}, schema_id)
+                sent = record | {"source": source}
+                return encoded(event, sent if key is None else signed(sent, key), schema_id)
 
             sequence = None if own_source else event.source.sequence
             return self._sender.send(event.event_id, event.account_id, sequence, message_of)

@@ -16,6 +16,7 @@ from auditlog_schemas.bad_setting import read_file
 from auditlog_schemas.catalog import PLACEHOLDER, Action, Catalog, EntityType
 from auditlog_schemas.errors import ConfigError
 from auditlog_schemas.limits import ENTITY_TYPES_MAX, METADATA_KEY_BYTES_MAX
+from auditlog_schemas.own_actions import OWN_PREFIX
 
 BUILTIN: Final = ("catalog.toml", "catalog_own.toml")
 """The actions of the platform, and those of the audit log itself."""
@@ -63,12 +64,14 @@ def load_catalog(extra_paths: Iterable[Path | str] = ()) -> Catalog:
     """
     builtin = files("auditlog_schemas")
     sources = [(f"{name} (built in)", (builtin / name).read_text("utf-8")) for name in BUILTIN]
-    sources += [(str(path), read_file("catalog file", Path(path))) for path in extra_paths]
+    extra = [(str(path), read_file("catalog file", Path(path))) for path in extra_paths]
     actions: dict[str, Action] = {}
     entity_types: dict[str, EntityType] = {}
     origin: dict[str, str] = {}
-    for name, text in sources:
+    for number, (name, text) in enumerate(sources + extra):
         entries = _parse(name, text)
+        if number >= len(sources):
+            _refuse_own(name, entries)
         for key, entity in entries.entity_types.items():
             _claim(origin, f"entity_types.{key}", name)
             entity_types[key] = EntityType(key, entity.title)
@@ -93,6 +96,13 @@ def _parse(name: str, text: str) -> _CatalogFile:
     for key, entry in entries.actions.items():
         _check_sentence(name, key, entry)
     return entries
+
+
+def _refuse_own(name: str, entries: _CatalogFile) -> None:
+    for key in entries.actions:
+        if key.startswith(OWN_PREFIX):
+            reserved = f"names that begin with {OWN_PREFIX} are reserved for the audit log itself"
+            raise ConfigError(f"catalog file {name}: actions.{key}: {reserved}; choose another one")
 
 
 def _claim(origin: dict[str, str], key: str, name: str) -> None:

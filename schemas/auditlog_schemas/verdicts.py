@@ -1,7 +1,7 @@
 """Verdicts: the numbers by which whole batches of messages are told which rule each one breaks.
 
 A verdict is an index into `VERDICTS`; 0 says that no rule is broken. The consumer's steps give them in this
-order: header, structure, content, limits, catalog, clock.
+order: header, structure, content, limits, catalog, clock, signature of own actions.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from auditlog_schemas.own_actions import UNSIGNED
 from auditlog_schemas.rules import FIELD_RULES
 from auditlog_schemas.strict import CONTENT_RULES, STRUCTURE_RULES
 
@@ -31,6 +32,7 @@ CATALOG_RULES: Final = (
     ("unknown_related_type", "related[].type"),
 )
 CLOCK_RULE: Final = ("occurred_too_far_ahead", "occurred_at")
+SIGNATURE_RULE: Final = (UNSIGNED, "action")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ VERDICTS: Final[tuple[Verdict, ...]] = (
     Verdict(""),
     *(Verdict(rule) for rule in (*HEADER_RULES, *STRUCTURE_RULES, *CONTENT_RULES)),
     *(Verdict(rule.name, rule.path) for rule in FIELD_RULES),
-    *(Verdict(*rule) for rule in (*CATALOG_RULES, CLOCK_RULE)),
+    *(Verdict(*rule) for rule in (*CATALOG_RULES, CLOCK_RULE, SIGNATURE_RULE)),
 )
 
 DECODE_VERDICTS: Final[dict[str, int]] = {
@@ -58,4 +60,5 @@ FIELD_VERDICT_FIRST: Final = 1 + len(DECODE_VERDICTS)
 CATALOG_VERDICTS: Final[dict[str, int]] = {
     rule: FIELD_VERDICT_FIRST + len(FIELD_RULES) + index for index, (rule, _) in enumerate(CATALOG_RULES)
 }
-CLOCK_VERDICT: Final = len(VERDICTS) - 1
+CLOCK_VERDICT: Final = len(VERDICTS) - 2
+SIGNATURE_VERDICT: Final = len(VERDICTS) - 1

@@ -49,7 +49,7 @@ def wait_for(api: ServedApi, account: str, token: str, count: int) -> list[dict[
 def test_token_changes_and_operators_reads_are_events_of_the_account(
     pipeline: Pipeline, kafka_bootstrap: str, fresh_database: str, catalog: Catalog
 ) -> None:
-    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic)
+    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic, key=pipeline.own_key)
     with serving(fresh_database, catalog, own) as api, pipeline.running():
         admin = api.token("acc_1", "admin", name="Console")
         operator = api.token(scope="operator", name="Support")
@@ -84,7 +84,7 @@ def test_token_changes_and_operators_reads_are_events_of_the_account(
 def test_whatever_an_operator_asks_for_is_recorded_once_in_the_log_of_its_account(
     pipeline: Pipeline, kafka_bootstrap: str, fresh_database: str, catalog: Catalog
 ) -> None:
-    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic)
+    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic, key=pipeline.own_key)
     asked: dict[str, str] = {}
     with serving(fresh_database, catalog, own) as api, pipeline.running():
         operator = {"Authorization": f"Bearer {api.token(scope='operator', name='Support')}"}
@@ -115,7 +115,7 @@ def test_whatever_an_operator_asks_for_is_recorded_once_in_the_log_of_its_accoun
 def test_operators_tokens_are_recorded_in_a_log_of_their_own(
     pipeline: Pipeline, kafka_bootstrap: str, fresh_database: str, catalog: Catalog
 ) -> None:
-    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic)
+    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic, key=pipeline.own_key)
     with serving(fresh_database, catalog) as api, pipeline.running():
         api.token(scope="operator", name="Support")
         [token] = TokenTable(api.connection).tokens("")
@@ -135,7 +135,7 @@ def test_an_event_that_kafka_does_not_take_is_counted_and_delays_nobody(
     database_url: str, catalog: Catalog
 ) -> None:
     before = metrics.OWN_EVENTS.labels("failed")._value.get()
-    own = OwnEvents("127.0.0.1:1", catalog)
+    own = OwnEvents("127.0.0.1:1", catalog, key=lambda: b"k" * 32)
     with serving(database_url, catalog, own) as api:
         admin = api.token("acc_1", "admin")
         watch = Stopwatch()
@@ -149,7 +149,7 @@ def test_an_event_that_kafka_does_not_take_is_counted_and_delays_nobody(
 def test_what_an_operator_asks_for_next_is_recorded_too(
     pipeline: Pipeline, kafka_bootstrap: str, fresh_database: str, catalog: Catalog
 ) -> None:
-    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic)
+    own = OwnEvents(kafka_bootstrap, catalog, topic=pipeline.topic, key=pipeline.own_key)
     with serving(fresh_database, catalog, own) as api, pipeline.running():
         operator = api.token(scope="operator", name="Support")
         for path in ("events", "exports", "tokens", "events", "exports/exp_none/parts", "histogram"):

@@ -11,6 +11,7 @@ class FakeMessage:
 
     at: int
     body: bytes | None = b"x"
+    millis: int = 0
 
     def value(self) -> bytes | None:
         """Return the body."""
@@ -25,5 +26,5 @@ class FakeMessage:
         return self.at
 
     def timestamp(self) -> tuple[int, int]:
-        """Return that the broker took it in 1970."""
-        return (2, 0)
+        """Return when the broker took it: in 1970, unless told otherwise."""
+        return (2, self.millis)

@@ -20,6 +20,7 @@ from auditlog_schemas.catalog_file import load_catalog
 from auditlog_schemas.codec import encode
 from auditlog_schemas.event import AuditEvent
 from auditlog_storage.connection import Connection
+from auditlog_storage.keys import Keys
 from auditlog_storage.migrations import migrate
 from auditlog_storage.settings import StorageSettings
 
@@ -37,6 +38,10 @@ class Pipeline:
         self.connection = Connection(StorageSettings.load(url=clickhouse_url))
         migrate(self.connection, load_catalog())
         Topics(kafka, self.settings.kafka_config).ensure(self.topic, self.settings.dead_topic)
+
+    def own_key(self) -> bytes:
+        """Return the key of the audit log's own events."""
+        return Keys(self.connection).read("own_events")
 
     def publish(self, events: Sequence[AuditEvent]) -> None:
         self.publish_raw([(event.account_id.encode(), encode(event.to_record())) for event in events])

@@ -120,19 +120,22 @@ def replay(
     """Publish again what today's catalog and schemas accept, after a fix; the others stay where they are."""
     if sum((bool(letters), rule is not None, everything)) != 1:
         raise ConfigError("dead-letters replay: give ids, or --rule RULE, or --all")
+    from auditlog_cli.api_process import own_key
     from auditlog_cli.replay_advice import NotingJudge, advice
     from auditlog_consumer.dead_letter_log import DeadLetterLog
     from auditlog_consumer.service import build_judge
 
     settings = consumer_settings(data_dir)
-    log, judge = DeadLetterLog(settings), NotingJudge(build_judge(settings))
+    log, judge = DeadLetterLog(settings), build_judge(settings)
+    judge.own_key = own_key(data_dir)
     chosen = list(_chosen(log.read(), letters)) if letters else _of_rule(log.read(), rule)
-    done = log.replay(chosen, judge)
+    noting = NotingJudge(judge)
+    done = log.replay(chosen, noting)
     again = done.already_replayed
     before = f", {again:,} left that were published again before" if again else ""
     left = f"{done.still_rejected:,} left that today's rules reject too"
     write(f"{done.replayed:,} published again, {left}{before}")
-    for line in advice(judge.rejected, done.still_rejected - judge.rejected.total()):
+    for line in advice(noting.rejected, done.still_rejected - noting.rejected.total()):
         say(line)
 
 

@@ -51,12 +51,14 @@ def repair(
     mend it explains, and exits 1. Consumers may go on working. Every removed row is recorded in the table
     audit_removals.
     """
+    from auditlog_cli.api_process import own_key
     from auditlog_consumer.repair import make_plan
     from auditlog_consumer.repair import repair as run
     from auditlog_consumer.service import build_judge
 
     settings = consumer_settings(data_dir)
     judge = build_judge(settings)
+    judge.own_key = own_key(data_dir)
     with connect(data_dir) as connection:
         if yes:
             _finish(run(connection, settings, judge, user_and_host(), partition), as_json)
