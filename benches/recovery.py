@@ -98,6 +98,9 @@ class KnownLog:
     def announce(self, *_: object) -> None:
         raise AssertionError("nothing is lost here")
 
+    def leader_epoch(self, *_: object) -> int:
+        return -1
+
     def commit(self, *_: object) -> None:
         raise AssertionError("nothing is recorded here")
 

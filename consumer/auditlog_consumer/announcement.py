@@ -22,6 +22,9 @@ class Announcer(Protocol):
     def announce(self, epoch: Epoch, partition: int, next_offset: int, metadata: str) -> None:
         """Commit an offset with metadata; raises BrokerUnavailable unless the coordinator has both."""
 
+    def leader_epoch(self, partition: int, next_offset: int) -> int:
+        """Return the epoch of the leader that appended what lies before an offset; -1 when not known."""
+
     def commit(self, epoch: Epoch, partition: int, next_offset: int) -> None:
         """Have an offset committed soon, if that is possible."""
 
@@ -57,7 +60,8 @@ class Announcement:
         # Counted from before the announcement: Kafka keeps the partition ours for a session from there on.
         deadline = clock.now() + timedelta(seconds=self.seconds)
         at, millis = self.partition, micros_of(deadline) // 1000
-        intent = Intent(at.topic_id, self.first, self.last, self.window, millis)
+        leader_epoch = announcer.leader_epoch(at.number, self.last + 1)
+        intent = Intent(at.topic_id, self.first, self.last, self.window, millis, leader_epoch)
         with metrics.STEP_SECONDS.labels("announce").time():
             announcer.announce(self.epoch, at.number, self.first, intent.to_metadata())
         self.epoch.require()

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from auditlog_consumer.commits import Commits
+from auditlog_consumer.commits import Commits, Wish
 from auditlog_consumer.fetch.fetcher import Fetcher
 from auditlog_consumer.fetch.inbox import Polled
-from auditlog_consumer.intent import with_trouble
+from auditlog_consumer.intent import Intent, with_trouble
 from auditlog_consumer.kafka_errors import made, translate
 from auditlog_consumer.partition import Epoch
 from auditlog_consumer.settings import ConsumerSettings
@@ -173,16 +173,17 @@ class GroupMember:
         """
         if wanted := self._commits.take():
             self._committed.update((wish.partition, (wish.offset, wish.metadata)) for wish in wanted)
-            positions = [
-                TopicPartition(self._topic, wish.partition, wish.offset, wish.metadata) for wish in wanted
-            ]
-            self._consumer.commit(offsets=positions, asynchronous=True)
+            self._consumer.commit(offsets=[self._position(wish) for wish in wanted], asynchronous=True)
         said = self._consumer.poll(ANSWERS_SECONDS if self._commits.are_on_their_way else 0)
         if said is not None and (failure := said.error()) is not None:
             error = translate(failure, "polling")
             if not isinstance(error, TransientError):
                 raise error
             trouble.append(error)
+
+    def _position(self, wish: Wish) -> TopicPartition:
+        epoch = self.leader_epoch(wish.partition, wish.offset)
+        return TopicPartition(self._topic, wish.partition, wish.offset, wish.metadata, epoch)
 
     def _is_idle_for_long(self) -> bool:
         """Tell whether it is time to join anew since no partition came for long.
@@ -246,8 +247,14 @@ class GroupMember:
         """
         self._commits.ask(epoch, partition, next_offset, metadata)
 
+    def leader_epoch(self, partition: int, next_offset: int) -> int:
+        """Return the epoch of the leader that appended what lies before an offset; -1 when not known."""
+        return self._fetcher.epochs.before(partition, next_offset)
+
     def announced(self, partition: int) -> tuple[int, str] | None:
         """Return the committed offset of a partition and its metadata, or None when there is none.
+
+        What it tells of leaders' epochs is kept, and goes with the first fetch after `start`.
 
         Raises:
             BrokerUnavailable, ConfigError, TerminalError: as in `announce`.
@@ -258,11 +265,13 @@ class GroupMember:
             raise translate(error.args[0], "reading the committed offset") from error
         if found.error is not None:
             raise translate(found.error, "reading the committed offset")
-        if found.offset < 0:
-            self._committed[partition] = (0, "")
-            return None
-        self._committed[partition] = (found.offset, found.metadata or "")
-        return self._committed[partition]
+        offset, metadata = max(found.offset, 0), found.metadata or ""
+        self._committed[partition] = (offset, metadata)
+        epochs = {} if found.leader_epoch is None else {offset: found.leader_epoch}
+        if (intent := Intent.from_metadata(metadata)) is not None:
+            epochs[intent.last + 1] = intent.leader_epoch
+        self._fetcher.epochs.note_committed(partition, epochs)
+        return None if found.offset < 0 else (offset, metadata)
 
     def commit(self, epoch: Epoch, partition: int, next_offset: int) -> None:
         """Have Kafka told, by a `poll` to come, how far we are and that nothing is announced any more.

@@ -25,6 +25,7 @@ class Intent:
         first, last: the range, both ends included.
         window: over how many offsets before `first` duplicates were looked for.
         deadline_millis: until when the insert may begin, by ClickHouse's clock, since 1970-01-01 UTC.
+        leader_epoch: of the leader that appended `last`; -1 when it is not known.
     """
 
     topic_id: UUID
@@ -32,6 +33,7 @@ class Intent:
     last: int
     window: int
     deadline_millis: int
+    leader_epoch: int = -1
 
     def to_metadata(self) -> str:
         """Return the commit's metadata: JSON of at most 200 bytes; Kafka allows 4,095."""
@@ -41,6 +43,7 @@ class Intent:
             "last": self.last,
             "window": self.window,
             "deadline_millis": self.deadline_millis,
+            "leader_epoch": self.leader_epoch,
         }
         return json.dumps(fields, separators=(",", ":"))
 
@@ -49,11 +52,13 @@ class Intent:
         """Return the intent that a commit's metadata holds; None when somebody else wrote it."""
         try:
             found: Any = json.loads(metadata)
-            names = ("first", "last", "window", "deadline_millis")
+            names = ("first", "last", "window", "deadline_millis", "leader_epoch")
             intent = cls(UUID(found["topic_id"]), *(found[name] for name in names))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         numbers = (intent.first, intent.last, intent.window, intent.deadline_millis)
+        if type(intent.leader_epoch) is not int or not -1 <= intent.leader_epoch < 1 << 31:
+            return None
         if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
             return None
         return intent if intent.first <= intent.last and intent.window <= WINDOW_MAX else None

@@ -19,6 +19,7 @@ FIELDS: dict[str, Any] = {
     "last": 9,
     "window": 1_000,
     "deadline_millis": 1_780_000_000_000,
+    "leader_epoch": 7,
 }
 
 
@@ -27,7 +28,8 @@ def intents(draw: st.DrawFn) -> Intent:
     longs = st.integers(0, (1 << 63) - 1)
     first = draw(longs)
     last = draw(st.integers(first, (1 << 63) - 1))
-    return Intent(draw(st.uuids()), first, last, draw(st.integers(0, WINDOW_MAX)), draw(longs))
+    window, epoch = draw(st.integers(0, WINDOW_MAX)), draw(st.integers(-1, (1 << 31) - 1))
+    return Intent(draw(st.uuids()), first, last, window, draw(longs), epoch)
 
 
 @given(intents())
@@ -39,13 +41,13 @@ def test_what_is_announced_is_read(intent: Intent) -> None:
 
 
 def test_the_metadata_is_plain_json() -> None:
-    intent = Intent(TOPIC_ID, 5, 9, 1_000, 1_780_000_000_000)
+    intent = Intent(TOPIC_ID, 5, 9, 1_000, 1_780_000_000_000, 7)
     assert json.loads(intent.to_metadata()) == FIELDS
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:
     found = Intent.from_metadata(json.dumps(FIELDS | {"more": [1]}))
-    assert found == Intent(TOPIC_ID, 5, 9, 1_000, 1_780_000_000_000)
+    assert found == Intent(TOPIC_ID, 5, 9, 1_000, 1_780_000_000_000, 7)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,10 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
         {"window": WINDOW_MAX + 1},
         {"deadline_millis": -1},
         {"deadline_millis": 1e12},
+        {"leader_epoch": -2},
+        {"leader_epoch": 1 << 31},
+        {"leader_epoch": True},
+        {"leader_epoch": None},
     ],
 )
 def test_a_wrong_field_makes_it_no_intent(changed: dict[str, Any]) -> None:

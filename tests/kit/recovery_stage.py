@@ -173,6 +173,9 @@ class World:
         self.furthest_range, self.moves_ledger_to = self.moves_ledger_to or self.furthest_range, None
         self.at_announcement()
 
+    def leader_epoch(self, partition: int, next_offset: int) -> int:  # noqa: ARG002
+        return -1
+
     def announces(self, intent: Intent) -> None:
         """Be what the last owner left."""
         self.committed = (intent.first, intent.to_metadata())

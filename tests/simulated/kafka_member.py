@@ -95,6 +95,10 @@ class SimGroupMember:
         self._network.step(self._process, f"announce {partition}/{next_offset} {_short(metadata)}")
         self._commits.ask(epoch, partition, next_offset, metadata)
 
+    def leader_epoch(self, partition: int, next_offset: int) -> int:  # noqa: ARG002
+        """Return -1: no log is cut here."""
+        return -1
+
     def _wish(self) -> None:
         self._is_wished = True
         self._process.notify()

@@ -222,6 +222,7 @@ class Fetcher(Inbox):
         if fetched.error or (fetched.records and not batches):
             self._tell_error(number, position, fetched.error)
             return
+        self._note_epochs(number, position, offset, batches)
         for messages in take_apart(list(without_aborted(batches, fetched.aborted)), offset):
             if len(messages):
                 if not self._put(number, position, offset, messages):

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from auditlog_consumer.fetch.batches import RecordBatch
+from auditlog_consumer.fetch.leader_epochs import LeaderEpochs
 from auditlog_consumer.messages import Messages
 from auditlog_schemas.errors import AuditError, TransientError
 
@@ -58,9 +60,14 @@ class Position:
 
 
 class Inbox:
-    """Where messages are put by threads that fetch, and taken by the one that polls. Thread-safe."""
+    """Where messages are put by threads that fetch, and taken by the one that polls. Thread-safe.
+
+    Attributes:
+        epochs: of the leaders that appended what was read.
+    """
 
     def __init__(self) -> None:
+        self.epochs = LeaderEpochs()
         self._changed = threading.Condition()
         self._positions: dict[int, Position] = {}
         self._queue: deque[tuple[int, Messages]] = deque()
@@ -73,7 +80,8 @@ class Inbox:
         """Read a partition from an offset on, whatever was read of it before."""
         with self._changed:
             self._forget(partition)
-            self._positions[partition] = Position(offset)
+            self._positions[partition] = Position(offset, self.epochs.before(partition, offset))
+            self.epochs.note_start(partition, offset)
             self._changed.notify_all()
 
     def stop(self, partition: int) -> None:
@@ -167,6 +175,14 @@ class Inbox:
 
     def _is_at(self, number: int, position: Position, offset: int) -> bool:
         return self._positions.get(number) is position and position.offset == offset
+
+    def _note_epochs(
+        self, number: int, position: Position, offset: int, batches: Iterable[RecordBatch]
+    ) -> None:
+        """Note which leaders appended these batches, before anybody can take messages of them."""
+        with self._changed:
+            if self._is_at(number, position, offset):
+                self.epochs.note_read(number, [(each.first_offset, each.leader_epoch) for each in batches])
 
     def _put(self, number: int, position: Position, offset: int, messages: Messages) -> bool:
         """Queue the messages from an offset on once there is room; False when they are not wanted."""
