@@ -13,6 +13,7 @@ import structlog
 
 from auditlog_schemas.errors import AuditError
 from auditlog_storage.connection import Connection
+from auditlog_storage.keys import Keys
 from auditlog_storage.moments import rfc3339
 
 KEPT_SECONDS: Final = 2.0
@@ -88,7 +89,8 @@ class Health:
 
     def _answers(self) -> bool:
         try:
-            self._connection.query_rows("SELECT 1", settings={"max_execution_time": 5})
+            # Also tells whether the tables are there: `auditlog migrate` makes the keys last.
+            Keys(self._connection).read("cursor")
         except AuditError as error:
             _log.warning("not_ready", what="clickhouse", error=str(error))
             return False

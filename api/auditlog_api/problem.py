@@ -18,6 +18,7 @@ from auditlog_schemas.errors import (
     AuditError,
     Backpressure,
     BadFilter,
+    ConfigError,
     Forbidden,
     NotFound,
     QueryError,
@@ -111,6 +112,10 @@ def problem_of(error: AuditError) -> Problem:
         detail = "the log cannot be read now; try again"
         return Problem(503, "unavailable", detail, {"Retry-After": str(RETRY_SECONDS)})
     _log.error("failed", error=str(error))
+    if isinstance(error, ConfigError):
+        # Somebody who runs the log has to do something first; then the same request is answered.
+        detail = "the log is not set up for this now; the server's log says why"
+        return Problem(503, "unavailable", detail, {"Retry-After": str(RETRY_SECONDS)})
     return Problem(500, "internal", "this could not be answered; the server's log says why")
 
 

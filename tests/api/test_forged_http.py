@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from auditlog_api.health import KEPT_SECONDS
 from auditlog_schemas.catalog import Catalog
 from auditlog_storage.connection import Connection
 from auditlog_storage.cursor import Cursor, Position, encode_cursor
@@ -241,9 +242,13 @@ def test_without_a_key_the_log_says_what_to_do_and_migrating_is_enough(
             token = served.token(ACCOUNT)
             assert served.get(EVENTS, token).status_code == 200
             answer = served.get(f"{EVENTS}?limit=2", token)
-            assert (answer.status_code, answer.json()["type"]) == (500, "urn:auditlog:problem:internal")
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:auditlog:problem:unavailable")
+            assert served.get("/readyz").status_code == 503
             assert "has no key 'cursor' in audit_keys: run `auditlog migrate`" in capsys.readouterr().out
             migrate(connection, catalog)
+            # What it found is kept for a moment.
+            time.sleep(KEPT_SECONDS)
+            assert served.get("/readyz").status_code == 200
             cursor = served.get(f"{EVENTS}?limit=2", token).json()["next_cursor"]
             assert len(served.get(f"{EVENTS}?cursor={cursor}", token).json()["events"]) == 1
 

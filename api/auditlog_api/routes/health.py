@@ -16,6 +16,8 @@ from auditlog_api.problem import Problem
 
 router: Final = APIRouter(tags=["health"])
 
+_NOT_READY: Final = "ClickHouse does not answer, or `auditlog migrate` has not run; its log says which"
+
 
 @router.get("/livez", responses=answers(None))
 async def livez() -> Response:
@@ -29,7 +31,7 @@ async def readyz(backend: TheBackend) -> Response:
     state = await backend.health.state()
     if not state.ready:
         members: dict[str, Any] = state.document
-        raise Problem(503, "not-ready", "ClickHouse does not answer", {"Retry-After": "5"}, **members)
+        raise Problem(503, "not-ready", _NOT_READY, {"Retry-After": "5"}, **members)
     return Response(to_json(state.document), media_type="application/json")
 
 
