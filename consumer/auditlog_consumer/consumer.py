@@ -16,6 +16,7 @@ from auditlog_consumer.fetch.inbox import Polled
 from auditlog_consumer.gauges import Gauges
 from auditlog_consumer.group import GroupMember
 from auditlog_consumer.judge import Judge
+from auditlog_consumer.open_transactions import OpenTransactions
 from auditlog_consumer.partition import Epoch, EpochEnded, Partition
 from auditlog_consumer.recovery import Recovery
 from auditlog_consumer.runtime import Flag, Runtime
@@ -66,6 +67,7 @@ class Consumer:
         )
         self._trouble_logged_seconds = float("-inf")
         self._gauges = Gauges(runtime)
+        self._transactions = OpenTransactions(runtime)
 
     def run(self, stop: Flag) -> None:
         """Consume until `stop` is set; then finish the batches under way, within `stop_seconds_max`.
@@ -84,6 +86,7 @@ class Consumer:
                 self._balance()
                 self._restart()
                 self._retry()
+                self._transactions.tell()
                 self._gauges.show(self._assigned, self._turns.crowded)
             self._finish()
         finally:
@@ -130,8 +133,10 @@ class Consumer:
             assigned.epoch.end()
             if assigned.judging is not None and assigned.judging.lookup is not None:
                 assigned.judging.lookup.cancel()
-        metrics.ended(reason, [assigned.partition.number for assigned in ended])
-        self._group.release([assigned.partition.number for assigned in ended])
+        gone = [assigned.partition.number for assigned in ended]
+        metrics.ended(reason, gone)
+        self._transactions.forget(gone)
+        self._group.release(gone)
 
     def _poll(self, stop: Flag) -> Polled:
         """Take what has been fetched; while there is no room, nothing, but go on polling.
@@ -158,6 +163,8 @@ class Consumer:
             assigned = self._assigned.get(number)
             if assigned is not None and assigned.collector is not None:
                 self._read_again(assigned, assigned.collector.reach(end_offset, now))
+        for number in polled.held.keys() & self._assigned.keys():
+            self._transactions.note(self._assigned[number].partition, polled.held[number])
         for number in polled.failures.keys() & self._assigned.keys():
             self._stop(self._assigned[number], polled.failures[number])
         for number in polled.out_of_range & self._assigned.keys():

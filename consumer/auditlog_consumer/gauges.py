@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final, Protocol
 
 from auditlog_consumer import metrics
@@ -53,5 +52,4 @@ class Gauges:
             if millis is not None:
                 metrics.OLDEST_HELD.labels(str(number)).set(millis / 1000)
             else:
-                with suppress(KeyError):
-                    metrics.OLDEST_HELD.remove(str(number))
+                metrics.forget(metrics.OLDEST_HELD, number)

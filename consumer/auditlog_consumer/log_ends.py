@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -40,13 +40,26 @@ class LogEnds:
         """Return the offset after the last one of each partition; raises as `lows` does."""
         return self._ask(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
-    def _ask(self, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:
+    def stable_highs(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Return the first offset of each partition of a transaction that is open, or its end; as `highs`."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._ask(topic, partitions, latest, IsolationLevel.READ_COMMITTED)
+
+    def _ask(
+        self,
+        topic: str,
+        partitions: Collection[int],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> dict[int, int]:
         if not partitions:
             return {}
         doing = f"asking for the ends of {topic}"
         asked = {TopicPartition(topic, number): spec for number in partitions}
         try:
-            answers = self._admin.list_offsets(asked, request_timeout=self._seconds_max)
+            answers = self._admin.list_offsets(
+                asked, request_timeout=self._seconds_max, isolation_level=isolation
+            )
             return {
                 at.partition: int(answer.result(self._seconds_max + ANSWER_SLACK_SECONDS).offset)
                 for at, answer in answers.items()

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from auditlog_consumer.fetch.between import messages_between
+from auditlog_consumer.fetch.wire import READ_UNCOMMITTED
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_schemas.errors import BrokerUnavailable
 from auditlog_schemas.record import time_of
@@ -30,7 +31,8 @@ def received_at(
     with suppress(BrokerUnavailable):
         for number, offset in offsets.items():
             spans = {number: (offset, _OFFSETS_MAX)}
-            for _, messages in messages_between(settings, spans, seconds_max):
+            # Also what is not decided yet waits.
+            for _, messages in messages_between(settings, spans, seconds_max, READ_UNCOMMITTED):
                 found[number] = time_of(int(messages.received_millis[0]))
                 break
     return found

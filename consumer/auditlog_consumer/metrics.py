@@ -35,6 +35,7 @@ ALARM_KINDS: Final = (
     "stored_twice",
     "acknowledged_not_stored",
     "partition_stopped",
+    "transaction_open",
 )
 
 
@@ -75,6 +76,11 @@ OLDEST_HELD: Final = _gauge(
     "When Kafka received the oldest message that is held and not recorded.",
     "partition",
 )
+OPEN_TRANSACTION: Final = _gauge(
+    "open_transaction_timestamp_seconds",
+    "Since when a partition waits for a transaction that somebody has open.",
+    "partition",
+)
 BATCHES: Final = _counter("batches_total", "Batches recorded in the ledger.", "partition")
 OFFSETS: Final = _counter(
     "offsets_total", "Offsets recorded in the ledger, by what became of them.", "verdict", "reason"
@@ -107,8 +113,13 @@ def ended(reason: str, partitions: Iterable[int]) -> None:
     for number in partitions:
         EPOCHS_ENDED.labels(reason).inc()
         for gauge in _OF_PARTITIONS:
-            with suppress(KeyError):
-                gauge.remove(str(number))
+            forget(gauge, number)
+
+
+def forget(gauge: Gauge, partition: int) -> None:
+    """Show nothing of a partition any more."""
+    with suppress(KeyError):
+        gauge.remove(str(partition))
 
 
 def recorded(range: Range, rejected: Iterable[Rejection]) -> None:

@@ -23,6 +23,7 @@ from kit.events import make_event
 from kit.pipeline import Pipeline
 from kit.stopwatch import Stopwatch
 from kit.topic_settings import alter
+from kit.transactions import Transactions
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
 
@@ -202,6 +203,23 @@ def test_the_topic_was_made_again(pipeline: Pipeline, doctor: Doctor) -> None:
     assert code == 1
     assert lines["topic id"].status == "wrong"
     assert "'topic recreated'" in lines["topic id"].next
+
+
+def test_a_transaction_that_is_open(pipeline: Pipeline, doctor: Doctor) -> None:
+    """The other partitions of its consumer go on, and it is no reason to restart anything."""
+    held = Transactions(pipeline)
+    held.publish([make_event()], ends="later")
+    pipeline.publish([make_event() for _ in range(4)])
+    with pipeline.running():
+        time.sleep(2)
+        code, lines = doctor.look()
+        held.commit()
+        pipeline.wait_until_caught_up()
+    assert code == 1
+    stuck = one_partition(lines)
+    assert "5 messages wait from offset 0 on, the first since " in stuck.found
+    assert "; a transaction that is open holds them, from offset 0 on" in stuck.found
+    assert "abort it at offset 0: see docs/operations.md, 'a transaction left open'" in stuck.next
 
 
 def test_a_topic_that_is_compacted_or_deletes_by_size(pipeline: Pipeline, doctor: Doctor) -> None:

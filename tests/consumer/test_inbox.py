@@ -38,7 +38,7 @@ def test_what_does_not_begin_where_the_partition_stands_is_not_taken_in() -> Non
     assert inbox._put(0, position, 5, messages(5, 3))
     # Another reader, which asked for the same.
     assert not inbox._put(0, position, 5, messages(5, 3))
-    inbox._reach(0, position, 5, (7, 2), 8)
+    inbox._reach(0, position, 5, (7, 2), 8, 8)
     assert (position.offset, position.epoch) == (8, -1)
     assert offsets(inbox) == [5, 6, 7]
     assert not inbox.has_news
@@ -49,13 +49,13 @@ def test_the_epoch_is_unknown_until_all_of_an_answer_is_there() -> None:
     inbox = Inbox()
     position = started(inbox)
     inbox._put(0, position, 0, messages(0, 3))
-    inbox._reach(0, position, 3, (3, 7), 100)
+    inbox._reach(0, position, 3, (3, 7), 100, 100)
     assert (position.offset, position.epoch) == (4, 7)
     inbox._put(0, position, 4, messages(4, 3))
     assert (position.offset, position.epoch) == (7, -1)
-    inbox._reach(0, position, 7, None, 100)
+    inbox._reach(0, position, 7, None, 100, 100)
     assert position.epoch == -1
-    inbox._reach(0, position, 7, (9, 8), 100)
+    inbox._reach(0, position, 7, (9, 8), 100, 100)
     assert (position.offset, position.epoch) == (10, 8)
 
 
@@ -66,7 +66,7 @@ def test_what_was_asked_for_before_another_start_is_dropped() -> None:
     inbox._stand(0, before)
     after = started(inbox, offset=0)
     assert not inbox._put(0, before, 3, messages(3, 3))
-    inbox._reach(0, before, 3, (5, 1), 6)
+    inbox._reach(0, before, 3, (5, 1), 6, 6)
     inbox._stand(0, before, TerminalError("late"))
     assert inbox._queued_bytes == 0
     assert not inbox.has_news
@@ -80,13 +80,36 @@ def test_no_more_messages_are_taken_than_one_wants_and_the_end_comes_behind_them
         position = started(inbox, number)
         for first in (0, 4):
             inbox._put(number, position, first, messages(first, 4))
-        inbox._reach(number, position, 8, (7, 0), 8)
+        inbox._reach(number, position, 8, (7, 0), 8, 8)
     assert not inbox.take(0).messages
     polls = [inbox.take(3) for _ in range(6)]
     taken = [sum(map(len, polled.messages.values())) for polled in polls]
     assert taken == [3, 3, 3, 3, 3, 1]
     assert [polled.ends for polled in polls] == [{}, {}, {0: 8}, {}, {}, {1: 8}]
     assert inbox._queued_bytes == 0
+
+
+def test_a_transaction_that_is_open_is_told_when_it_is_reached_and_when_it_is_over() -> None:
+    inbox = Inbox()
+    position = started(inbox)
+    inbox._reach(0, position, 0, (2, 1), 5, 9)
+    # It was not reached yet.
+    assert inbox.take(1).held == {0: None}
+    for end in (9, 20):
+        inbox._reach(0, position, 3, (4, 1) if end == 9 else None, 5, end)
+        inbox._reach(0, position, 5, None, 5, end)
+    assert inbox.take(1).held == {0: 5}
+    inbox._reach(0, position, 5, (7, 1), 8, 20)
+    inbox._reach(0, position, 8, (19, 1), 20, 20)
+    assert inbox.take(1).held == {0: None}
+    # After another start nothing is known of it.
+    position = started(inbox, offset=20)
+    inbox._reach(0, position, 20, None, 20, 21)
+    inbox.stop(0)
+    assert inbox.take(1).held == {}
+    position = started(inbox, offset=20)
+    inbox._reach(0, position, 20, None, 20, 20)
+    assert inbox.take(1).held == {0: None}
 
 
 def full(inbox: Inbox) -> Position:

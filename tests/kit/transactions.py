@@ -14,10 +14,11 @@ from kit.pipeline import Pipeline
 class Transactions:
     """A producer whose every batch is one transaction."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, *, name: str = "", timeout_seconds: float = 60.0) -> None:
         kafka = {"bootstrap.servers": pipeline.settings.kafka, "partitioner": "murmur2_random"}
         self._topic = pipeline.topic
-        self._producer = Producer({**kafka, "transactional.id": uuid.uuid4().hex})
+        timeout = {"transaction.timeout.ms": int(timeout_seconds * 1_000)}
+        self._producer = Producer({**kafka, **timeout, "transactional.id": name or uuid.uuid4().hex})
         self._producer.init_transactions(30)
 
     def publish(self, events: list[AuditEvent], *, ends: str = "commit") -> None:

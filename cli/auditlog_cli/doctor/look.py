@@ -26,6 +26,7 @@ class PartitionLook:
         next_offset: where the ledger goes on; None when it has no range yet, or was not asked.
         recorded_by: the consumer group of the ledger's last range.
         committed: what the group committed last.
+        stable_high: the first offset of a transaction that is open, or `high`; None when nobody asked.
     """
 
     number: int
@@ -34,6 +35,7 @@ class PartitionLook:
     next_offset: int | None = None
     recorded_by: str | None = None
     committed: Committed | None = None
+    stable_high: int | None = None
 
     @property
     def position(self) -> int:
@@ -44,6 +46,11 @@ class PartitionLook:
     def trouble(self) -> str:
         """Return what stopped the partition; empty when nothing did."""
         return self.committed.trouble if self.committed else ""
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether all that can be read is recorded, and a transaction that is open holds the rest."""
+        return self.stable_high is not None and self.stable_high <= self.position < self.high
 
     @property
     def lag(self) -> int:
@@ -64,6 +71,7 @@ def look(
     furthest = {number: ledger.furthest(topic_id, number) if ledger else None for number in numbers}
     committed = observer.committed(numbers)
     lows, highs = ends.lows(topic, numbers), ends.highs(topic, numbers)
+    stable = ends.stable_highs(topic, numbers)
     return [
         PartitionLook(
             number,
@@ -72,6 +80,7 @@ def look(
             last.next_offset if (last := furthest[number]) else None,
             last.consumer_group if last else None,
             committed.get(number),
+            stable[number],
         )
         for number in numbers
     ]

@@ -136,7 +136,9 @@ def progress_of(
     # With a backlog an owner reads its partitions by turns: one that moves vouches for its others.
     at_work = {owner for number in moving if (owner := around.state.owner(number)) is not None}
     idle = [one for one in last if one.lag and one.number not in moving]
-    stuck = [one for one in idle if one.trouble or around.state.owner(one.number) not in at_work]
+    stuck = [
+        one for one in idle if one.trouble or one.is_held or around.state.owner(one.number) not in at_work
+    ]
     rate = f"{done / max(around.watched_seconds, 0.1):,.0f}/s are done"
     if not stuck:
         turns = f"; {listed([one.number for one in idle])} wait for their turn" if idle else ""

@@ -51,10 +51,11 @@ def explain(look: PartitionLook, oldest: datetime | None, around: Circumstances)
     owner = around.state.owner(look.number)
     since = f", the first since {ago(around.now, oldest)}" if oldest else ""
     stopped = f"; it is stopped: {inert(look.trouble)}" if look.trouble else ""
+    held = f"; a transaction that is open holds them, from offset {look.position} on" if look.is_held else ""
     found = (
         f"{messages_wait(look.lag)} from offset {look.position} on{since}; "
         f"nothing was done in {around.watched_seconds:.0f} s; "
-        f"{f'{owner} has it' if owner else 'nobody has it'}; {announced(look, around.now)}{stopped}"
+        f"{f'{owner} has it' if owner else 'nobody has it'}; {announced(look, around.now)}{held}{stopped}"
     )
     return Diagnosis(f"partition {look.number}", "wrong", found, _what_to_do(look, around))
 
@@ -85,6 +86,11 @@ def ago(now: datetime, moment: datetime) -> str:
 
 def _what_to_do(look: PartitionLook, around: Circumstances) -> str:
     owner, state = around.state.owner(look.number), around.state
+    if look.is_held:
+        return (
+            "its publisher has to end it, or Kafka does after the publisher's transaction.timeout.ms; "
+            f"if neither happens, abort it at offset {look.position}: see docs/operations.md, 'a transaction left open'"
+        )
     if around.trouble:
         then = "the consumers go on by themselves" if state.members else "then start one: `auditlog consume`"
         return f"mend what is said above about {around.trouble[0]}; {then}"

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from auditlog_consumer.fetch.fetcher import Fetcher
+from auditlog_consumer.fetch.wire import READ_COMMITTED
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.settings import ConsumerSettings
 from auditlog_consumer.topics import Topics
@@ -24,6 +25,7 @@ def messages_between(
     settings: ConsumerSettings,
     spans: Mapping[int, tuple[int, int]],
     silence_seconds_max: float = SILENCE_SECONDS_MAX,
+    isolation: int = READ_COMMITTED,
 ) -> Iterator[tuple[int, Messages]]:
     """Yield (partition, messages) of the settings' topic, each partition in the order of its offsets.
 
@@ -34,13 +36,15 @@ def messages_between(
         settings: how to reach Kafka, and the topic.
         spans: by partition the first offset and the one after the last.
         silence_seconds_max: for so long Kafka may send nothing.
+        isolation: as of `Fetcher`.
 
     Raises:
         BrokerUnavailable: Kafka did not answer, or sent nothing for so long.
         ConfigError, TerminalError: Kafka refuses, or what it sends cannot be read.
     """
     left = {number: end for number, (first, end) in spans.items() if end > first}
-    fetcher = Fetcher(settings.kafka, settings.kafka_config, settings.topic, f"{settings.group}.reading")
+    reader = f"{settings.group}.reading"
+    fetcher = Fetcher(settings.kafka, settings.kafka_config, settings.topic, reader, isolation)
     with closing(fetcher):
         for number in sorted(left):
             fetcher.start(number, spans[number][0])

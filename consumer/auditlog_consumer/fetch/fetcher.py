@@ -38,17 +38,26 @@ class Fetcher(Inbox):
         config: librdkafka's settings, of which those of TLS and SASL are read.
         topic: its name.
         client_id: by which brokers know these connections.
+        isolation: `wire.READ_UNCOMMITTED` also reads what transactions that are open have written.
 
     Raises:
         ConfigError: an address, or a setting of TLS or SASL, is wrong.
     """
 
-    def __init__(self, kafka: str, config: Mapping[str, str], topic: str, client_id: str) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        config: Mapping[str, str],
+        topic: str,
+        client_id: str,
+        isolation: int = wire.READ_COMMITTED,
+    ) -> None:
         super().__init__()
         self._bootstrap = addresses(kafka)
         self._security = security(config)
         self._topic = topic
         self._client_id = client_id
+        self._isolation = isolation
         self._leaders: Mapping[int, wire.Address] = {}
         self._leaders_asked = False
         self._readers: dict[wire.Address, threading.Thread] = {}
@@ -198,6 +207,7 @@ class Fetcher(Inbox):
             wait_millis=WAIT_MILLIS,
             bytes_max=ANSWER_BYTES_MAX,
             partition_bytes_max=PARTITION_BYTES_MAX,
+            isolation=self._isolation,
         )
         error, fetched = wire.read_fetched(link.ask(wire.FETCH, request))
         if error:
@@ -229,7 +239,7 @@ class Fetcher(Inbox):
                     return
                 offset = int(messages.offsets[-1]) + 1
         last = (batches[-1].last_offset, batches[-1].leader_epoch) if batches else None
-        self._reach(number, position, offset, last, fetched.stable_end)
+        self._reach(number, position, offset, last, fetched.stable_end, fetched.end)
 
     def _tell_error(self, number: int, position: Position, error: int) -> None:
         with self._changed:

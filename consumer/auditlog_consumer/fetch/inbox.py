@@ -26,6 +26,8 @@ class Polled:
     Attributes:
         messages: by partition, in the order of their offsets.
         ends: where a partition's log ended when its end was reached.
+        held: partitions that were read up to a transaction that is open, and the first offset of it; None
+            for one that was and is not any more.
         out_of_range: partitions whose position Kafka does not have.
         topic_is_unknown: Kafka does not know the topic.
         failures: partitions that cannot be read on, and why.
@@ -34,6 +36,7 @@ class Polled:
 
     messages: dict[int, Messages] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
+    held: dict[int, int | None] = field(default_factory=dict)
     out_of_range: set[int] = field(default_factory=set)
     topic_is_unknown: bool = False
     failures: dict[int, AuditError] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class Position:
         paused: nothing more of it is asked for.
         stands: nothing more can be read of it.
         end_told: the end of the log that was told last.
+        held_told: what was told last of a transaction that is open; -1 when nothing was.
     """
 
     offset: int
@@ -57,6 +61,7 @@ class Position:
     paused: bool = False
     stands: bool = False
     end_told: int = -1
+    held_told: int | None = -1
 
 
 class Inbox:
@@ -167,6 +172,7 @@ class Inbox:
         self._queue = deque(each for each in self._queue if each[0] != partition)
         self._queued_bytes = sum(messages.held_bytes for _, messages in self._queue)
         self._told.ends.pop(partition, None)
+        self._told.held.pop(partition, None)
         self._told.out_of_range.discard(partition)
         self._told.failures.pop(partition, None)
 
@@ -201,18 +207,31 @@ class Inbox:
             return True
 
     def _reach(
-        self, number: int, position: Position, offset: int, last: tuple[int, int] | None, end: int
+        self,
+        number: int,
+        position: Position,
+        offset: int,
+        last: tuple[int, int] | None,
+        stable_end: int,
+        end: int,
     ) -> None:
-        """Go on behind the last batch, given as (offset, epoch); tell the log's end when it is reached."""
+        """Go on behind the last batch, given as (offset, epoch); tell the log's end when it is reached.
+
+        What lies between both ends belongs to transactions that are open, or behind them.
+        """
         with self._changed:
             if not self._is_at(number, position, offset):
                 return
             if last is not None:
                 position.offset, position.epoch = max(offset, last[0] + 1), last[1]
-            if position.offset >= end and position.end_told != position.offset:
+            is_at_end = position.offset >= stable_end
+            if is_at_end and position.end_told != position.offset:
                 position.end_told = position.offset
                 self._told.ends[number] = position.offset
                 self._changed.notify_all()
+            held = stable_end if is_at_end and stable_end < end else None
+            if held != position.held_told:
+                position.held_told = self._told.held[number] = held
 
     def _stand(self, number: int, position: Position, error: AuditError | None = None) -> None:
         """Read a partition no further: for an error, or because Kafka does not have its offset."""

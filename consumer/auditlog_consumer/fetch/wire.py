@@ -18,6 +18,7 @@ METADATA: Final = (3, 4)
 SASL_HANDSHAKE: Final = (17, 1)
 SASL_AUTHENTICATE: Final = (36, 0)
 
+READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
 
 _NO_TAGS: Final = b"\0"
@@ -53,7 +54,9 @@ class Fetched:
 
     Attributes:
         error: Kafka's error code.
-        stable_end: the offset up to which transactions are decided; nothing beyond it is sent.
+        end: the offset after the last message that all replicas in sync have.
+        stable_end: the offset up to which transactions are decided; nothing beyond it is sent to whoever
+            reads what is committed.
         aborted: (producer id, first offset) of the aborted transactions among the records.
         records: record batches, the last of which may be cut off.
         cut_at: where this log and the one that was read before part, None when they do not.
@@ -61,6 +64,7 @@ class Fetched:
 
     partition: int
     error: int
+    end: int
     stable_end: int
     aborted: tuple[tuple[int, int], ...]
     records: memoryview
@@ -169,13 +173,14 @@ def fetch_request(
     wait_millis: int,
     bytes_max: int,
     partition_bytes_max: int,
+    isolation: int = READ_COMMITTED,
 ) -> bytes:
     """Ask for record batches from (partition, offset, leader epoch of what comes before, or -1) on.
 
     The first ones of the list come first. A broker sends at least one whole batch, however large it is, and
     otherwise keeps to the bounds. It tells when its log is not the one in which the offset had this epoch.
     """
-    head = struct.pack(">iiiibii", -1, wait_millis, 1, bytes_max, READ_COMMITTED, 0, -1)
+    head = struct.pack(">iiiibii", -1, wait_millis, 1, bytes_max, isolation, 0, -1)
     asked = b"".join(
         struct.pack(">iiqiqi", partition, -1, offset, epoch, -1, partition_bytes_max) + _NO_TAGS
         for partition, offset, epoch in positions
@@ -199,7 +204,7 @@ def read_fetched(body: bytes | bytearray) -> tuple[int, list[Fetched]]:
 
 
 def _read_partition(reader: Reader) -> Fetched:
-    partition, error, _, stable_end, _ = reader.numbers("ihqqq")
+    partition, error, end, stable_end, _ = reader.numbers("ihqqq")
     aborted = []
     for _ in reader.compact_items():
         producer_id, first_offset = reader.numbers("qq")
@@ -209,7 +214,7 @@ def _read_partition(reader: Reader) -> Fetched:
     records = reader.compact_data()
     diverging = reader.tags().get(_DIVERGING_EPOCH)
     cut_at = None if diverging is None else Reader(diverging).numbers("iq")[1]
-    return Fetched(partition, error, stable_end, tuple(aborted), records, cut_at)
+    return Fetched(partition, error, end, stable_end, tuple(aborted), records, cut_at)
 
 
 def _text(text: str) -> bytes:
