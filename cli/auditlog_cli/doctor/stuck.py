@@ -89,7 +89,8 @@ def _what_to_do(look: PartitionLook, around: Circumstances) -> str:
     if look.is_held:
         return (
             "its publisher has to end it, or Kafka does after the publisher's transaction.timeout.ms; "
-            f"if neither happens, abort it at offset {look.position}: see docs/operations.md, 'a transaction left open'"
+            f"if neither happens, abort it at offset {look.position}: "
+            "see docs/operations.md, 'a transaction left open'"
         )
     if around.trouble:
         then = "the consumers go on by themselves" if state.members else "then start one: `auditlog consume`"
