@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
@@ -21,6 +22,9 @@ SLASH: Final = "\x00"
 """Stands for ``%2F`` in a path until it has been taken apart: ids may hold a slash, and never this."""
 
 UNLOGGED: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""What machinery asks again and again; it is answered even when nothing else is."""
+LEFT: Final = 499
+"""Counted and logged as the status of a request whose sender was gone before its answer began."""
 
 _HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"x-content-type-options", b"nosniff"),
@@ -63,6 +67,8 @@ class Edge:
                     await self._app(scope, passage.receive, passage.send)
                 else:
                     await refused.response()(scope, receive, passage.send)
+            except ClientDisconnect:
+                passage.status = passage.status or LEFT
             except Exception as error:
                 _log.error("failed", error=f"{type(error).__name__}: {error}", exc_info=error)
                 if passage.status:
@@ -96,6 +102,10 @@ class _Passage:
         """Return why the request is not looked at any further; None when it is."""
         scope, limits = self._scope, self._settings
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if scope["state"].get("full") and scope["path"] not in UNLOGGED:
+            metrics.REFUSED.labels("too_many_connections").inc()
+            again = {"Retry-After": "2", "Connection": "close"}
+            return Problem(503, "busy", "too many requests are under way; try again", again)
         if len(raw_path) + len(scope["query_string"]) > limits.url_bytes_max:
             return Problem(414, "url-too-long", f"at most {limits.url_bytes_max} bytes of path and query")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > limits.header_bytes_max:

@@ -14,8 +14,15 @@ REGISTRY: Final = CollectorRegistry(auto_describe=True)
 
 PREFIX: Final = "auditlog_api_"
 SECONDS: Final = (0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4, 1.0, 2.5, 5.0, 10.0, 30.0)
-REFUSALS: Final = ("account_busy", "waited_too_long", "too_many_tails", "too_many_lookups")
-TAIL_ENDS: Final = ("left", "expired", "revoked", "slow", "stopping", "failed")
+REFUSALS: Final = (
+    "account_busy",
+    "waited_too_long",
+    "too_many_tails",
+    "too_many_lookups",
+    "too_many_connections",
+)
+TAIL_ENDS: Final = ("left", "expired", "revoked", "stopping", "failed")
+CONNECTION_ENDS: Final = ("head", "body", "rest", "unread", "gave_way")
 
 ProcessCollector(registry=REGISTRY)
 
@@ -42,6 +49,9 @@ REFUSED: Final = _counter("refused_total", "Requests refused because of a limit,
 TAILS: Final = _gauge("tails", "Connections that follow a log.")
 TAIL_EVENTS: Final = _counter("tail_events_total", "Events sent to connections that follow a log.")
 TAILS_ENDED: Final = _counter("tails_ended_total", "Connections that followed a log, by their end.", "why")
+CONNECTIONS_ENDED: Final = _counter(
+    "connections_ended_total", "Connections that were ended because they let us wait, by what for.", "why"
+)
 OWN_EVENTS: Final = _counter("own_events_total", "Audit events of the API's own, by outcome.", "outcome")
 
 
@@ -51,6 +61,8 @@ def _begin_at_zero() -> None:
         REFUSED.labels(limit)
     for why in TAIL_ENDS:
         TAILS_ENDED.labels(why)
+    for why in CONNECTION_ENDS:
+        CONNECTIONS_ENDED.labels(why)
     for outcome in ("accepted", "failed"):
         OWN_EVENTS.labels(outcome)
 

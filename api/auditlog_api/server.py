@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from typing import Final
@@ -10,11 +11,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from auditlog_api.backend import Backend
-from auditlog_api.protocol import BoundedProtocol
+from auditlog_api.protocol import SPARE, BoundedProtocol, Connections
 from auditlog_api.settings import ApiSettings
 from auditlog_schemas.errors import ConfigError
 
 BACKLOG: Final = 512
+OTHER_FILES: Final = 128
+"""Open at the same time beside connections from outside: those to ClickHouse and Kafka, exports, logs."""
 IDLE_SECONDS: Final = 65
 """How long a quiet connection is kept: longer than most proxies do, so that they close it first."""
 STOP_SECONDS: Final = 3
@@ -27,6 +30,14 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, backend: Backend) -> None:
         super().__init__(config)
         self._backend = backend
+        self._connections = Connections(backend.settings.connections_max)
+        self.server_state = self._connections
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections, twice a second."""
+        if counter % 5 == 0:
+            self._connections.look()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop."""
@@ -69,6 +80,24 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def allow_files(settings: ApiSettings) -> None:
+    """Let this process have as many files open as its connections may need.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    needed = settings.connections_max + SPARE + BACKLOG + settings.queries_max + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"AUDITLOG_API_CONNECTIONS_MAX: {settings.connections_max} connections need {needed} open files, "
+            f"and this process may have {hard}; raise its limit (ulimit -n) or lower this"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 def make_server(app: FastAPI, settings: ApiSettings) -> Server:
     """Return a server of the application; `run` it with a socket of `listening`."""
     config = uvicorn.Config(
@@ -83,7 +112,6 @@ def make_server(app: FastAPI, settings: ApiSettings) -> Server:
         timeout_graceful_shutdown=STOP_SECONDS,
         http=BoundedProtocol,
         ws="none",
-        limit_concurrency=settings.connections_max,
         proxy_headers=True,
         forwarded_allow_ips=list(settings.trusted_proxies),
     )
@@ -95,7 +123,11 @@ def serve(app: FastAPI, settings: ApiSettings, bound: socket.socket) -> None:
 
     Answers under way are finished, for `STOP_SECONDS` at most; followed logs end at once, and their readers
     come back with the id of the last event.
+
+    Raises:
+        ConfigError: the process may not have enough open files, or did not start.
     """
+    allow_files(settings)
     server = make_server(app, settings)
     # The server raises the signal again when it is done: ended as told is no failure.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}

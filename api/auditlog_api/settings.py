@@ -37,7 +37,8 @@ class ApiSettings(BaseSettings):
             believed, separated by commas.
         behind_https: whether a proxy in front speaks HTTPS without saying so: session cookies are then
             always those of HTTPS.
-        connections_max: connections at the same time; a request on a further one is answered with 503.
+        connections_max: requests that are answered at the same time, followed logs among them; a further one
+            is answered with 503. Of connections there are at most `SPARE` more.
         queries_max: queries of this process at the same time, each in a thread.
         account_queries_max: of them for one account.
         account_waiting_max: requests of one account that may wait for their turn; a further one is answered

@@ -25,9 +25,6 @@ MEDIA_TYPE: Final = "text/event-stream"
 EVENTS_A_LOOK_MAX: Final = 200
 """Events that are read and sent at a time: a connection holds no more of them than this."""
 
-SLOW_SECONDS_MAX: Final = 30.0
-"""How long a connection may take nothing of what is sent to it."""
-
 RETRY_MILLISECONDS: Final = 2_000
 """When a browser comes back by itself after its connection has ended."""
 
@@ -91,8 +88,8 @@ class Follower:
 class TailAnswer(Response):
     """An answer that goes on until its reader leaves, its token ends or the process stops.
 
-    It holds one look's events and what the connection has not taken yet (some 64 KiB); a connection that
-    takes nothing for `SLOW_SECONDS_MAX` is ended. While ClickHouse is away it waits.
+    It holds one look's events and what the connection has not taken yet (some 64 KiB).
+    While ClickHouse is away it waits.
 
     Args:
         settings: how often to look, and to give a sign.
@@ -125,8 +122,8 @@ class TailAnswer(Response):
             why = "failed"
             try:
                 why = await self._follow(send, {left, stopping})
-                if not left.done() and why != "slow":
-                    await _sent(send, b"event: end\ndata: " + to_json({"reason": why}) + b"\n\n", False)
+                if not left.done():
+                    await _send(send, b"event: end\ndata: " + to_json({"reason": why}) + b"\n\n", False)
             finally:
                 metrics.TAILS_ENDED.labels(why).inc()
                 for task in (left, stopping):
@@ -142,8 +139,7 @@ class TailAnswer(Response):
                 # Its id: a reader that comes back need not go through all that was not for it.
                 piece = f": heartbeat\nid: {tail.text}\n\n".encode()
             if piece:
-                if not await _sent(send, piece):
-                    return "slow"
+                await _send(send, piece)
                 metrics.TAIL_EVENTS.inc(len(tail.events))
                 sent_at = time.monotonic()
             seconds = 0.0 if tail.more else settings.tail_poll_seconds
@@ -183,14 +179,8 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _sent(send: Send, piece: bytes, more: bool = True) -> bool:
-    """Send a piece; return whether the connection took it in time."""
-    try:
-        async with asyncio.timeout(SLOW_SECONDS_MAX):
-            await send({"type": "http.response.body", "body": piece, "more_body": more})
-    except TimeoutError:
-        return False
-    return True
+async def _send(send: Send, piece: bytes, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 def _messages(tail: Tail, as_json: Callable[[Any], dict[str, Any]]) -> bytes:

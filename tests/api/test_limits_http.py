@@ -178,7 +178,7 @@ def test_headers_without_end_are_cut_off(narrow: ServedApi) -> None:
 def test_a_request_that_does_not_begin_is_not_waited_for(
     narrow: ServedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS_MAX", 0.5)
+    monkeypatch.setitem(protocol.SECONDS_MAX, "head", 0.5)
     at = urlsplit(narrow.url)
     for beginning in (b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n"):
         with socket.create_connection((str(at.hostname), int(at.port or 0)), 20) as raw:
