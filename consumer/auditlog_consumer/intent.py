@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from auditlog_storage.tables import OFFSET_MAX
+
 WINDOW_MAX: Final = 100_000_000
 
 
@@ -61,7 +63,7 @@ class Intent:
             return None
         if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
             return None
-        return intent if intent.first <= intent.last and intent.window <= WINDOW_MAX else None
+        return intent if intent.first <= intent.last <= OFFSET_MAX and intent.window <= WINDOW_MAX else None
 
 
 def with_trouble(metadata: str, trouble: str) -> str:

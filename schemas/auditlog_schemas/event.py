@@ -45,7 +45,7 @@ class Source(_Model):
 
     service: str
     instance_id: str
-    sequence: Annotated[int, Field(strict=True)]
+    sequence: Annotated[int, Field(strict=True, lt=1 << 63)]
 
 
 class Actor(_Model):
@@ -99,7 +99,7 @@ class AuditEvent(_Model):
     account_id: str
     occurred_at: AwareDatetime
     action: str
-    action_version: Annotated[int, Field(strict=True)] = 1
+    action_version: Annotated[int, Field(strict=True, lt=1 << 31)] = 1
     entity: Entity
     related: tuple[Entity, ...] = ()
     source: Source

@@ -12,6 +12,7 @@ from auditlog_consumer import batch as batch_module
 from auditlog_consumer.batch import BatchLimits, Collector
 from auditlog_consumer.messages import Messages
 from auditlog_consumer.partition import Partition
+from auditlog_storage.tables import OFFSET_MAX
 from kit.kafka_message import FakeMessage
 
 PARTITION = Partition("audit.events", UUID(int=1), 3)
@@ -268,17 +269,19 @@ def test_batches_cover_every_offset_once(gaps: list[tuple[int, int]], rows: int,
     jump=st.integers(0, 8),
     rows=st.integers(1, 12),
     replay=st.integers(-1, 39),
+    base=st.sampled_from([0, 1 << 32, OFFSET_MAX - 39]),
 )
 def test_whatever_way_a_log_is_delivered_every_offset_is_covered(
-    holes: list[bool], cuts: list[int], jump: int, rows: int, replay: int
+    holes: list[bool], cuts: list[int], jump: int, rows: int, replay: int, base: int
 ) -> None:
     """A log with holes, also at its end, in polls of any size, one of which begins too far on."""
-    replay_last = min(replay, len(holes) - 1) if replay >= 0 else None
-    c = Collector(PARTITION, 0, BatchLimits(rows, 1_000, 0.0, 0.0), replay_last)
-    log = [FakeMessage(at) for at, hole in enumerate(holes) if not hole]
+    end = base + len(holes)
+    replay_last = min(base + replay, end - 1) if replay >= 0 else None
+    c = Collector(PARTITION, base, BatchLimits(rows, 1_000, 0.0, 0.0), replay_last)
+    log = [FakeMessage(at) for at, hole in enumerate(holes, base) if not hole]
     seen: list[int] = []
-    covered, at, polls = 0, 0, 0
-    while covered < len(holes):
+    covered, at, polls = base, base, 0
+    while covered < end:
         assert polls < 400, "it stands still"
         count = cuts[polls % len(cuts)]
         begin = at + 2 if polls == jump else at
@@ -286,15 +289,15 @@ def test_whatever_way_a_log_is_delivered_every_offset_is_covered(
         again = c.add(Messages.of(coming), 0.0)
         at = coming[-1].at + 1 if coming else at
         if again is None and not [message for message in log if message.at >= at]:
-            again = c.reach(len(holes), 0.0)
+            again = c.reach(end, 0.0)
         at = at if again is None else again
         while c.ready(1.0) and c.offsets:
             batch = c.take(1.0)
             assert batch.first_offset == covered
-            if covered == 0 and replay_last is not None:
+            if covered == base and replay_last is not None:
                 assert batch.last_offset == replay_last
             covered = batch.last_offset + 1
             seen += batch.messages.offsets.tolist()
         polls += 1
-    assert covered == len(holes)
+    assert covered == end
     assert seen == [message.at for message in log]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlog_consumer.intent import WINDOW_MAX, Intent
+from auditlog_storage.tables import OFFSET_MAX
 
 TOPIC_ID = UUID(int=7)
 FIELDS: dict[str, Any] = {
@@ -26,8 +27,8 @@ FIELDS: dict[str, Any] = {
 @st.composite
 def intents(draw: st.DrawFn) -> Intent:
     longs = st.integers(0, (1 << 63) - 1)
-    first = draw(longs)
-    last = draw(st.integers(first, (1 << 63) - 1))
+    first = draw(st.integers(0, OFFSET_MAX))
+    last = draw(st.integers(first, OFFSET_MAX))
     window, epoch = draw(st.integers(0, WINDOW_MAX)), draw(st.integers(-1, (1 << 31) - 1))
     return Intent(draw(st.uuids()), first, last, window, draw(longs), epoch)
 
@@ -62,6 +63,7 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
         {"first": -1},
         {"first": 10},
         {"last": 1 << 63},
+        {"last": (1 << 63) - 1},
         {"last": None},
         {"window": -1},
         {"window": WINDOW_MAX + 1},

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import ValidationError
 
 from auditlog_schemas import limits
 from auditlog_schemas.codec import MessageDecoder, WriterSchemas, encode
@@ -14,6 +15,7 @@ from auditlog_schemas.event import AuditEvent
 from auditlog_schemas.record import Record
 from auditlog_schemas.rules import FIELD_RULES, FieldRule, require_limits, require_not_ahead
 from kit.event_strategies import full_record, with_value
+from kit.events import make_event
 from kit.limit_cases import at_limit, one_beyond
 
 
@@ -110,3 +112,22 @@ def test_the_model_checks_limits_when_it_is_made() -> None:
 def test_an_unknown_field_is_named() -> None:
     with pytest.raises(InvalidEvent, match=r"colour: .*wrong_type"):
         AuditEvent.parse(as_json(full_record()) | {"colour": "red"})
+
+
+@pytest.mark.parametrize("sequence", [(1 << 63) - 1, 1 << 63, 1 << 64])
+def test_a_sequence_that_avro_cannot_hold_is_refused_by_its_field(sequence: int) -> None:
+    source = {"service": "s", "instance_id": "i", "sequence": sequence}
+    if sequence < 1 << 63:
+        encode(make_event(source=source).to_record())
+        return
+    with pytest.raises(ValidationError, match=r"source\.sequence"):
+        make_event(source=source)
+
+
+@pytest.mark.parametrize("version", [(1 << 31) - 1, 1 << 31])
+def test_a_version_that_avro_cannot_hold_is_refused_by_its_field(version: int) -> None:
+    if version < 1 << 31:
+        encode(make_event(action_version=version).to_record())
+        return
+    with pytest.raises(ValidationError, match="action_version"):
+        make_event(action_version=version)
