@@ -51,8 +51,6 @@ class Step:
 STARTS = st.sampled_from(
     [0, 1, 1_000, (1 << 32) - 70, (1 << 32) - 1, (1 << 32) + 3, (1 << 40) - 20, (1 << 63) - 9_999]
 )
-    [0, 1, 1_000, (1 << 32) - 70, (1 << 32) - 1, (1 << 32) + 3, (1 << 40) - 20, (1 << 63) - 9_999]
-)
 
 
 def steps(events_max: int, reach_max: int) -> st.SearchStrategy[list[Step]]:
