@@ -24,7 +24,9 @@ from storage.event_log import Log
 
 pytestmark = pytest.mark.integration
 
-CONNECTIONS_MAX = 3
+CONNECTIONS_MAX = 30
+AT_A_TIME = 20
+"""Fewer than may be answered at once: none of them is refused for that."""
 LARGE_BYTES = 300 * 30_000
 FORM = b"POST /sign-in HTTP/1.1\r\nhost: x\r\nsec-fetch-site: same-origin\r\n"
 BODIES = {
@@ -40,7 +42,9 @@ LIVE = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def small(database_url: str, catalog: Catalog) -> Iterator[ServedApi]:
-    with serving(database_url, catalog, connections_max=CONNECTIONS_MAX) as served:
+    with serving(
+        database_url, catalog, connections_max=CONNECTIONS_MAX, account_tails_max=CONNECTIONS_MAX
+    ) as served:
         yield served
 
 
@@ -118,13 +122,17 @@ def test_a_connection_that_is_half_closed_ends(small: ServedApi) -> None:
 
 
 @pytest.mark.parametrize("beginning", [b"", LIVE[:20], LIVE, *BODIES.values()])
-def test_slow_connections_without_a_token_keep_nobody_out(small: ServedApi, beginning: bytes) -> None:
+def test_slow_connections_without_a_token_keep_nobody_out(
+    small: ServedApi, monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
     """More of them than there may be connections, and all within their time."""
+    for what in ("head", "body", "rest"):
+        monkeypatch.setitem(protocol.SECONDS_MAX, what, 600.0)
     token, before = small.token(), ended(small, "gave_way")
     with ExitStack() as held:
-        for number in range(3 * (CONNECTIONS_MAX + protocol.SPARE)):
+        for number in range(2 * (CONNECTIONS_MAX + protocol.SPARE)):
             held.enter_context(opened(small, beginning))
-            if number % 20 == 0:
+            if number % AT_A_TIME == 0:
                 assert asked(small, "/livez") == asked(small, "/readyz") == 200
                 assert asked(small, "/v1/accounts/acc_1/events", token) == 200
         assert ended(small, "gave_way") >= before + CONNECTIONS_MAX + protocol.SPARE
