@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
+from starlette.datastructures import Address
 
 from auditlog_api.edge import SLASH
 from auditlog_api.known_tokens import KnownTokens
@@ -79,11 +80,16 @@ class Access:
         self._known = known
         self._viewer_keys = viewer_keys
 
-    async def reader(self, token: str) -> Reader:
+    async def reader(self, token: str, client: Address | None) -> Reader:
         """Return the reader of a token.
 
+        Args:
+            token: its text.
+            client: where it comes from: who sends many that are none has to wait.
+
         Raises:
-            Problem: 401; its type says whether the token is malformed, unknown, expired or revoked.
+            Problem: 401; its type says whether the token is malformed, unknown, expired or revoked. 429, too
+                many unknown ones come from this address, or are being looked up.
             StorageUnavailable: tokens cannot be looked up now.
         """
         if len(token) > TOKEN_CHARACTERS_MAX:
@@ -93,7 +99,7 @@ class Access:
         if not is_token(token):
             detail = "this is no token: it was mistyped or cut (its checksum does not fit)"
             raise no_access("token-malformed", detail)
-        found = await self._known.find(token_sha256(token))
+        found = await self._known.find(token_sha256(token), client.host if client else None)
         if found is None:
             raise no_access("token-unknown", "there is no such token here")
         if found.revoked_at is not None:
@@ -149,7 +155,7 @@ async def signed_in(request: Request, _shown: Annotated[Any, Security(_bearer)] 
     if token is None:
         raise no_access("token-missing", "send a token: Authorization: Bearer alt_…")
     access: Access = request.app.state.backend.access
-    reader = await access.reader(token)
+    reader = await access.reader(token, request.client)
     request.state.reader = reader
     return reader
 

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
 
 from auditlog_api.access import Access, Reader
+from auditlog_api.guesses import Guesses
 from auditlog_api.health import AskKafka, Health
-from auditlog_api.known_tokens import KnownTokens
+from auditlog_api.known_tokens import KnownTokens, Lanes
 from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.completeness import CompletenessOfLog
 from auditlog_api.queries import Queries
@@ -29,6 +31,7 @@ from auditlog_storage.tokens import TokenTable
 T = TypeVar("T")
 
 TOKEN_THREADS: Final = 2
+"""Of each of three lanes: tokens never seen, tokens seen good, and what else is short."""
 
 
 class Backend:
@@ -36,7 +39,8 @@ class Backend:
 
     Args:
         settings: limits and keys.
-        connection: to ClickHouse; it should allow at least `queries_max` and `TOKEN_THREADS` requests.
+        connection: to ClickHouse; it should allow at least `queries_max` and three times `TOKEN_THREADS`
+            requests.
         catalog: renders sentences and lists actions.
         own_events: publishes audit events of the API's own.
         kafka: asks Kafka how far its log has been stored; None when nobody here can.
@@ -46,6 +50,7 @@ class Backend:
         log: reads events; call it through `read`.
         log_tail: follows them; call it through `queries`.
         tails: counts connections that follow a log.
+        off_loop: runs something short that waits for ClickHouse, and is no query of the log, in a thread.
         tokens: the table of tokens; call it through `off_loop`.
         stopping: set when the process is told to stop: whatever would go on ends.
     """
@@ -72,8 +77,14 @@ class Backend:
         self.viewer_keys = ViewerKeys(settings.viewer_keys)
         self.stopping = asyncio.Event()
         # Of their own: a token is looked up although all queries are long ones.
-        self._token_threads = ThreadPoolExecutor(TOKEN_THREADS, thread_name_prefix="tokens")
-        self.known_tokens = KnownTokens(self.tokens, settings.token_kept_seconds, self.off_loop)
+        self._lanes = [
+            ThreadPoolExecutor(TOKEN_THREADS, f"tokens-{name}") for name in ("short", "new", "again")
+        ]
+        short, new, again = (partial(_in_thread, lane) for lane in self._lanes)
+        self.off_loop = short
+        lanes = Lanes(new, again, short)
+        guesses = Guesses(TOKEN_THREADS)
+        self.known_tokens = KnownTokens(self.tokens, settings.token_kept_seconds, lanes, guesses)
         self.access = Access(self.known_tokens, self.viewer_keys)
         self.health = Health(connection, self.off_loop, kafka)
         self.completeness = CompletenessOfLog(self.health)
@@ -85,10 +96,6 @@ class Backend:
             Problem: see `Queries.run`; and what `work` raises.
         """
         return await self.queries.run(reader.account_id, lambda: work(self.log))
-
-    async def off_loop(self, work: Callable[[], Any]) -> Any:
-        """Run something short that waits for ClickHouse, and is no query of the log, in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._token_threads, work)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -103,7 +110,12 @@ class Backend:
                 await noting
             await self.known_tokens.note_uses()
             self.queries.close()
-            self._token_threads.shutdown(wait=True)
+            for lane in self._lanes:
+                lane.shutdown(wait=True)
+
+
+async def _in_thread(lane: ThreadPoolExecutor, work: Callable[[], Any]) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(lane, work)
 
 
 async def _backend(request: Request) -> Backend:

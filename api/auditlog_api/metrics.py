@@ -19,6 +19,7 @@ REFUSALS: Final = (
     "waited_too_long",
     "too_many_tails",
     "too_many_lookups",
+    "too_many_guesses",
     "too_many_connections",
 )
 TAIL_ENDS: Final = ("left", "expired", "revoked", "stopping", "failed")
@@ -51,6 +52,9 @@ TAIL_EVENTS: Final = _counter("tail_events_total", "Events sent to connections t
 TAILS_ENDED: Final = _counter("tails_ended_total", "Connections that followed a log, by their end.", "why")
 CONNECTIONS_ENDED: Final = _counter(
     "connections_ended_total", "Connections that were ended because they let us wait, by what for.", "why"
+)
+TOKENS_BELIEVED: Final = _counter(
+    "tokens_believed_total", "Requests with a token that was good and could not be looked up again in time."
 )
 OWN_EVENTS: Final = _counter("own_events_total", "Audit events of the API's own, by outcome.", "outcome")
 

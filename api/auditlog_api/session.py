@@ -66,7 +66,7 @@ async def sign_in(request: Request, token: str, next: str) -> Response:
     if not is_local_path(next):
         raise bad_parameters([{"in": "query", "name": "next", "detail": "must be a path of this server"}])
     access: Access = request.app.state.backend.access
-    reader = await access.reader(token.strip())
+    reader = await access.reader(token.strip(), request.client)
     response = RedirectResponse(next, 303, {"Referrer-Policy": "no-referrer"})
     put_session(request, response, token.strip(), reader)
     return response

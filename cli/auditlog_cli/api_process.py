@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from auditlog_exports.jobs import Jobs
     from auditlog_storage.connection import Connection
 
-SPARE_CONNECTIONS: Final = 4
-"""Beside those of queries: for tokens and health."""
+SPARE_CONNECTIONS: Final = 8
+"""Beside those of queries: for tokens, three lanes of them, and health."""
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def serving(
         "log_requests": False,
     } | settings
     chosen = ApiSettings.load(**given)
-    storage = StorageSettings.load(url=clickhouse_url, connections_max=chosen.queries_max + 4)
+    storage = StorageSettings.load(url=clickhouse_url, connections_max=chosen.queries_max + 8)
     with Connection(storage) as connection, listening("127.0.0.1", 0) as bound:
         app = create_app(chosen, connection, catalog or load_catalog(), own_events, kafka, exports)
         server = make_server(app, chosen)

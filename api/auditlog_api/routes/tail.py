@@ -55,7 +55,7 @@ async def tail_events(
         account_id=reader.account_id,
         look=look,
         as_json=as_json(backend.catalog, query.sentences),
-        check=partial(backend.access.reader, token),
+        check=partial(backend.access.reader, token, request.client),
     )
 
     def begin() -> Tail:
