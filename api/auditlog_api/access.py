@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Address
+from starlette.responses import Response
 
 from auditlog_api.edge import SLASH
 from auditlog_api.known_tokens import KnownTokens
 from auditlog_api.origin import from_own_page, session_cookie
 from auditlog_api.own_events import OwnEvents, Read
 from auditlog_api.problem import Problem, no_access, not_found
+from auditlog_api.shares import Asker
 from auditlog_api.token_text import PREFIX, is_token, token_sha256
 from auditlog_api.viewer_tokens import BadViewerToken, ViewerKeys
 from auditlog_producers import Actor, Context
@@ -45,6 +50,7 @@ class Reader:
         expires_at: from when on the token is refused; None never.
         kind: ``api``, a token of `audit_tokens`, or ``viewer``, a signed one.
         name: what people call the token.
+        share: a viewer token's hash: it tells one from another, as the id of others does.
     """
 
     account_id: str
@@ -54,6 +60,12 @@ class Reader:
     expires_at: datetime | None
     kind: Literal["api", "viewer"] = "api"
     name: str = ""
+    share: str = ""
+
+    @property
+    def asker(self) -> Asker:
+        """Whose share of what there is only so much of this reader takes."""
+        return Asker(self.account_id, self.share or self.token_id, self.kind == "viewer")
 
     def of_account(self, account_id: str) -> Reader:
         """Return the reader for this account.
@@ -114,8 +126,10 @@ class Access:
             viewer = self._viewer_keys.read(token)
         except BadViewerToken as error:
             raise no_access(error.name, str(error)) from None
-        key = f"viewer/{viewer.key_id}"
-        return Reader(viewer.account_id, MAY["read"], viewer.item, key, viewer.expires_at, "viewer")
+        # Without the signature, which may be written in several ways.
+        share = token_sha256(token.rpartition(".")[0])
+        key, ends = f"viewer/{viewer.key_id}", viewer.expires_at
+        return Reader(viewer.account_id, MAY["read"], viewer.item, key, ends, "viewer", share=share)
 
 
 def reader_of(token: Token) -> Reader:
@@ -148,16 +162,38 @@ _bearer: Final = HTTPBearer(
 async def signed_in(request: Request, _shown: Annotated[Any, Security(_bearer)] = None) -> Reader:
     """Return who asks; a dependency of every route that needs a token.
 
+    It takes a place of the account's requests, which the edge gives back when the answer has been sent.
+
     Raises:
-        Problem: 401, there is no token or it is not good.
+        Problem: 401, there is no token or it is not good; 429, its account has too many under way.
     """
+    known: Reader | None = getattr(request.state, "reader", None)
+    if known is not None:
+        return known
     token = presented_token(request)
     if token is None:
         raise no_access("token-missing", "send a token: Authorization: Bearer alt_…")
-    access: Access = request.app.state.backend.access
+    backend = request.app.state.backend
+    access: Access = backend.access
     reader = await access.reader(token, request.client)
     request.state.reader = reader
+    backend.requests.take(reader.asker)
+    request.state.over = partial(backend.requests.give_back, reader.asker)
     return reader
+
+
+class SignedInRoute(APIRoute):
+    """A route whose requests have a body: it is read of those only who have a good token."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, behind a look at the token."""
+        handle = super().get_route_handler()
+
+        async def signed_in_first(request: Request) -> Response:
+            await signed_in(request)
+            return await handle(request)
+
+        return signed_in_first
 
 
 async def of_account(account: str, request: Request, reader: Annotated[Reader, Depends(signed_in)]) -> Reader:

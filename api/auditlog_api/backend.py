@@ -19,6 +19,7 @@ from auditlog_api.own_events import OwnEvents
 from auditlog_api.pages.completeness import CompletenessOfLog
 from auditlog_api.queries import Queries
 from auditlog_api.settings import ApiSettings
+from auditlog_api.shares import Places
 from auditlog_api.tail import Tails
 from auditlog_api.viewer_tokens import ViewerKeys
 from auditlog_exports.jobs import Jobs
@@ -51,7 +52,8 @@ class Backend:
         log_tail: follows them; call it through `queries`.
         tails: counts connections that follow a log.
         off_loop: runs something short that waits for ClickHouse, and is no query of the log, in a thread.
-        tokens: the table of tokens; call it through `off_loop`.
+        tokens: the table of tokens; call it through `queries`, or `off_loop`.
+        requests: counts those under way, by account.
         stopping: set when the process is told to stop: whatever would go on ends.
     """
 
@@ -73,6 +75,7 @@ class Backend:
         self.log_tail = LogTail(connection)
         self.tails = Tails(settings)
         self.tokens = TokenTable(connection)
+        self.requests = Places(settings.account_requests_max, "account_busy", "requests under way", 1)
         self.queries = Queries(settings)
         self.viewer_keys = ViewerKeys(settings.viewer_keys)
         self.stopping = asyncio.Event()
@@ -95,7 +98,7 @@ class Backend:
         Raises:
             Problem: see `Queries.run`; and what `work` raises.
         """
-        return await self.queries.run(reader.account_id, lambda: work(self.log))
+        return await self.queries.run(reader.asker, lambda: work(self.log))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

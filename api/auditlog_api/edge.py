@@ -143,7 +143,10 @@ class _Passage:
         await self._send(message)
 
     def end(self) -> None:
-        """Count and log."""
+        """Give back what the request had, count and log."""
+        state: dict[str, Any] = self._scope["state"]
+        if (over := state.get("over")) is not None:
+            over()
         seconds = time.perf_counter() - self._began
         route = getattr(self._scope.get("route"), "path", "")
         method = self._scope["method"] if route else ""
@@ -151,7 +154,6 @@ class _Passage:
         if not route.endswith("/tail"):
             metrics.REQUEST_SECONDS.labels(route).observe(seconds)
         if self._settings.log_requests and route not in UNLOGGED:
-            state: dict[str, Any] = self._scope.get("state", {})
             reader = state.get("reader")
             _log.info(
                 "answered",

@@ -39,7 +39,7 @@ async def with_jobs(backend: Backend, reader: Reader, work: Callable[[Jobs], T])
     if jobs is None:
         raise Problem(501, "not-configured", "there are no exports here: set AUDITLOG_EXPORT_URL")
     try:
-        return await backend.queries.run(reader.account_id, partial(work, jobs))
+        return await backend.queries.run(reader.asker, partial(work, jobs))
     except Conflict as error:
         raise Problem(409, "conflict", str(error)) from None
     except TooManyExports as error:

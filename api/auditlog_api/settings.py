@@ -39,10 +39,11 @@ class ApiSettings(BaseSettings):
             always those of HTTPS.
         connections_max: requests that are answered at the same time, followed logs among them; a further one
             is answered with 503. Of connections there are at most `SPARE` more.
-        queries_max: queries of this process at the same time, each in a thread.
+        queries_max: queries of this process at the same time, each in a thread; a quarter of them
+            is kept for accounts that have none.
         account_queries_max: of them for one account.
-        account_waiting_max: requests of one account that may wait for their turn; a further one is answered
-            with 429.
+        account_requests_max: requests of one account at the same time, those that wait for their turn or are
+            being answered included; a further one is answered with 429.
         wait_seconds_max: how long a request waits for its turn before it is answered with 503.
         snapshot_seconds: how old the view of the ledger may be that a first page is made of.
         request_bytes_max: of a request's body.
@@ -70,7 +71,7 @@ class ApiSettings(BaseSettings):
     connections_max: Count = 1_000
     queries_max: Count = 8
     account_queries_max: Count = 4
-    account_waiting_max: Annotated[int, Field(ge=0, le=10_000)] = 60
+    account_requests_max: Count = 64
     wait_seconds_max: Seconds = 10.0
     snapshot_seconds: Annotated[float, Field(ge=0, le=60)] = 0.5
     request_bytes_max: Bytes = 64 * 1024

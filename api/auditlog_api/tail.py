@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from auditlog_api import metrics
 from auditlog_api.problem import Problem
 from auditlog_api.settings import ApiSettings
+from auditlog_api.shares import Asker, Places
 from auditlog_schemas.errors import TransientError
 from auditlog_storage.tail import Tail
 
@@ -36,34 +36,27 @@ class Tails:
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
-        self._open: Counter[str] = Counter()
+        self._open = Places(settings.account_tails_max, "too_many_tails", "followed logs", 10)
 
     @contextmanager
-    def one_more(self, account_id: str) -> Iterator[None]:
+    def one_more(self, asker: Asker) -> Iterator[None]:
         """Count a connection while inside.
 
         Raises:
-            Problem: 429, there are too many of the account; 503, too many of this process.
+            Problem: 429, too many of the account or the viewer token; 503, too many of this process.
         """
-        self.require_room(account_id)
-        self._open[account_id] += 1
-        metrics.TAILS.inc()
-        try:
-            yield
-        finally:
-            metrics.TAILS.dec()
-            self._open[account_id] -= 1
-            if not self._open[account_id]:
-                del self._open[account_id]
+        self.require_room(asker)
+        with self._open.one_more(asker):
+            metrics.TAILS.inc()
+            try:
+                yield
+            finally:
+                metrics.TAILS.dec()
 
-    def require_room(self, account_id: str) -> None:
+    def require_room(self, asker: Asker) -> None:
         """Raise as `one_more` does, and count nothing."""
-        limits = self._settings
-        if self._open[account_id] >= limits.account_tails_max:
-            metrics.REFUSED.labels("too_many_tails").inc()
-            detail = f"this account follows its log {self._open[account_id]} times already; end one"
-            raise Problem(429, "too-many-requests", detail, {"Retry-After": "10"})
-        if self._open.total() >= limits.tails_max:
+        self._open.require(asker)
+        if self._open.taken >= self._settings.tails_max:
             metrics.REFUSED.labels("too_many_tails").inc()
             raise Problem(503, "busy", "too many logs are followed; try again", {"Retry-After": "10"})
 
@@ -73,13 +66,13 @@ class Follower:
     """Who follows which log, and how it is looked at.
 
     Attributes:
-        account_id: whose.
+        asker: whose share the connection takes.
         look: returns what has come since a position, at most `EVENTS_A_LOOK_MAX` events.
         as_json: an event as it is sent.
         check: raises a Problem when the token is not good any more.
     """
 
-    account_id: str
+    asker: Asker
     look: Callable[[Any], Awaitable[Tail]]
     as_json: Callable[[Any], dict[str, Any]]
     check: Callable[[], Awaitable[object]]
@@ -115,7 +108,7 @@ class TailAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Send what there is, then what comes."""
-        with self._tails.one_more(self._follower.account_id):
+        with self._tails.one_more(self._follower.asker):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             left = asyncio.create_task(_left(receive))
             stopping = asyncio.create_task(self._stopping.wait())

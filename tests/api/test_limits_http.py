@@ -30,7 +30,7 @@ def narrow(database_url: str, catalog: Catalog) -> Iterator[ServedApi]:
         catalog,
         queries_max=3,
         account_queries_max=1,
-        account_waiting_max=2,
+        account_requests_max=3,
         wait_seconds_max=2.0,
         request_bytes_max=2_000,
         url_bytes_max=2_000,

@@ -20,6 +20,7 @@ from auditlog_api.own_events import OwnEvents
 from auditlog_api.problem import Problem
 from auditlog_api.server import address_of, listening, make_server
 from auditlog_api.settings import ApiSettings
+from auditlog_api.shares import Asker
 from auditlog_exports.jobs import Jobs
 from auditlog_schemas.catalog import Catalog
 from auditlog_schemas.catalog_file import load_catalog
@@ -64,10 +65,12 @@ class ServedApi:
             begun.release()
             over.wait(30)
 
-        held = [
-            asyncio.run_coroutine_threadsafe(self.backend.queries.run(account_id, wait), self.loop)
-            for _ in range(requests)
-        ]
+        async def request() -> None:
+            asker = Asker(account_id, "busy")
+            with self.backend.requests.one_more(asker):
+                await self.backend.queries.run(asker, wait)
+
+        held = [asyncio.run_coroutine_threadsafe(request(), self.loop) for _ in range(requests)]
         assert begun.acquire(timeout=10)
         try:
             yield

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
 from auditlog_api import exports
+from auditlog_api.access import SignedInRoute
 from auditlog_api.backend import TheBackend
 from auditlog_api.exports import Exporter, record, with_jobs
 from auditlog_api.models import REFUSED, answers
@@ -30,7 +31,7 @@ from auditlog_exports.part import Part
 from auditlog_exports.places import Place
 from auditlog_exports.status_json import status_json
 
-router: Final = APIRouter(tags=["exports"])
+router: Final = APIRouter(route_class=SignedInRoute, tags=["exports"])
 
 
 class NewExport(Filters):

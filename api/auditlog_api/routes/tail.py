@@ -40,7 +40,7 @@ async def tail_events(
     """Follow the account's log: from now on, or from behind the event whose id is given."""
     chosen(request.headers.get("accept"), (MEDIA_TYPE,))
     filter = filter_of(request, reader, query)
-    backend.tails.require_room(reader.account_id)
+    backend.tails.require_room(reader.asker)
     given = last_event_id or query.last_event_id
 
     async def look(after: TailPosition) -> Tail:
@@ -52,7 +52,7 @@ async def tail_events(
     token = presented_token(request)
     assert token is not None
     follower = Follower(
-        account_id=reader.account_id,
+        asker=reader.asker,
         look=look,
         as_json=as_json(backend.catalog, query.sentences),
         check=partial(backend.access.reader, token, request.client),

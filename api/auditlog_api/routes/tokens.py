@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from auditlog_api.access import OfAccount, Reader, acting, asked_from
+from auditlog_api.access import OfAccount, Reader, SignedInRoute, acting, asked_from
 from auditlog_api.backend import TheBackend
 from auditlog_api.models import (
     REFUSED,
@@ -29,7 +29,7 @@ from auditlog_schemas.rules import CONTROL_CHARACTER
 from auditlog_storage.moments import rfc3339
 from auditlog_storage.tokens import token_json
 
-router: Final = APIRouter(tags=["tokens"], dependencies=NO_PARAMETERS)
+router: Final = APIRouter(route_class=SignedInRoute, tags=["tokens"], dependencies=NO_PARAMETERS)
 
 
 def _no_control_character(text: str) -> str:
@@ -81,7 +81,7 @@ async def create_token(
         created_by=reader.token_id,
         expires_in_seconds=wanted.expires_in_seconds,
     )
-    await backend.off_loop(partial(backend.tokens.add, token))
+    await backend.queries.run(reader.asker, partial(backend.tokens.add, token))
     # Maybe this very process was asked for it before.
     backend.known_tokens.forget(token.sha256)
     backend.own_events.token_created(token, acting(reader), asked_from(request))
@@ -92,7 +92,7 @@ async def create_token(
 async def list_tokens(reader: OfAccount, backend: TheBackend) -> Response:
     """List the newest 1,000 tokens of this account; needs one of scope admin."""
     _require_admin(reader)
-    tokens = await backend.off_loop(partial(backend.tokens.tokens, reader.account_id))
+    tokens = await backend.queries.run(reader.asker, partial(backend.tokens.tokens, reader.account_id))
     return _json({"tokens": [token_json(token) for token in tokens]})
 
 
@@ -108,8 +108,8 @@ async def revoke_token(
 ) -> Response:
     """Revoke a token of this account; needs one of scope admin. It stays in the list."""
     _require_admin(reader)
-    token, revoked_now = await backend.off_loop(
-        partial(backend.tokens.revoke, token_id, reader.account_id, reader.token_id)
+    token, revoked_now = await backend.queries.run(
+        reader.asker, partial(backend.tokens.revoke, token_id, reader.account_id, reader.token_id)
     )
     backend.known_tokens.forget(token.sha256)
     if revoked_now:
