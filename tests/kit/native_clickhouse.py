@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +44,10 @@ _ENDLESS: Final = """SYSTEM START LISTEN HTTP;
 SELECT sleepEachRow(3) FROM system.numbers
 SETTINGS max_block_size = 1, max_execution_time = 0, function_sleep_max_microseconds_per_block = 0 FORMAT Null
 """
+_SERVE: Final = """import sys
+from chdb import _chdb
+_chdb.query(sys.argv[1], "TabSeparated", path=sys.argv[2])
+"""
 
 
 @contextmanager
@@ -54,7 +57,8 @@ def native_clickhouse(directory: Path, database: str) -> Iterator[Callable[[str]
     directory.mkdir()
     (directory / "config.xml").write_text(_CONFIG.format(port=port))
     (directory / "users.xml").write_text(_users_xml(database))
-    command = bound(sys.executable, __file__)
+    # A process that finds the engine, and needs nothing of the tests.
+    command = bound(sys.executable, "-c", _SERVE, _ENDLESS, str((directory / "data").resolve()))
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -91,17 +95,3 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
             assert process.poll() is None, "the server ended while it started"
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.1)
-
-
-def _serve() -> None:
-    from chdb import _chdb
-
-    threading.Thread(
-        target=_chdb.query,  # type: ignore[attr-defined]
-        args=(_ENDLESS, "TabSeparated"),
-        kwargs={"path": str(Path("data").resolve())},
-    ).start()
-
-
-if __name__ == "__main__":
-    _serve()
