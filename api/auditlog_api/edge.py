@@ -26,6 +26,9 @@ UNLOGGED: Final = frozenset({"/livez", "/readyz", "/metrics"})
 LEFT: Final = 499
 """Counted and logged as the status of a request whose sender was gone before its answer began."""
 
+PIECE_BYTES: Final = 64 * 1024
+"""A large answer goes to the server in pieces: so the request keeps its place until the last one could go."""
+
 _HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -140,7 +143,15 @@ class _Passage:
             if self._scope["scheme"] == "https" or self._settings.behind_https:
                 headers.append(_HTTPS)
             message = {**message, "headers": headers}
-        await self._send(message)
+        body = message.get("body", b"")
+        if len(body) <= PIECE_BYTES:
+            await self._send(message)
+            return
+        is_more = message.get("more_body", False)
+        for start in range(0, len(body), PIECE_BYTES):
+            end = start + PIECE_BYTES
+            more = is_more or end < len(body)
+            await self._send({**message, "body": body[start:end], "more_body": more})
 
     def end(self) -> None:
         """Give back what the request had, count and log."""

@@ -191,9 +191,11 @@ async def form_fields(request: Request) -> dict[str, str]:
     Raises:
         Problem: 400, the form is too long.
     """
-    body = await request.body()
-    if len(body) > FORM_BYTES_MAX:
-        raise bad_parameters([{"in": "body", "name": "form", "detail": "is too long"}])
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > FORM_BYTES_MAX:
+            raise bad_parameters([{"in": "body", "name": "form", "detail": "is too long"}])
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 

@@ -160,6 +160,8 @@ def test_who_reads_nothing_of_an_answer_is_let_go_and_who_reads_slowly_has_all_o
     monkeypatch.setattr(protocol, "UNREAD_SECONDS_MAX", 4.0)
     before = ended(small, "unread")
     with opened(small, large, 4_096) as never, opened(small, large, 65_536) as slowly:
+        # A request is under way until the last of its answer could be sent.
+        wait_until(lambda: small.backend.requests.taken == 2)
         received, began = 0, time.monotonic()
         while time.monotonic() - began < 9:
             received += len(slowly.recv(20_000))
@@ -167,6 +169,7 @@ def test_who_reads_nothing_of_an_answer_is_let_go_and_who_reads_slowly_has_all_o
         wait_until(lambda: ended(small, "unread") == before + 1)
         assert received + len(until_end(slowly)) > LARGE_BYTES
         assert len(until_end(never)) < LARGE_BYTES
+    wait_until(lambda: small.backend.requests.taken == 0)
 
 
 def test_slow_bodies_take_a_bounded_amount_of_memory(database_url: str, tmp_path: Path) -> None:
