@@ -22,7 +22,7 @@ from auditlog_schemas.errors import TransientError
 from auditlog_storage.tail import Tail
 
 MEDIA_TYPE: Final = "text/event-stream"
-EVENTS_A_LOOK_MAX: Final = 200
+EVENTS_A_LOOK_MAX: Final = 50
 """Events that are read and sent at a time: a connection holds no more of them than this."""
 
 RETRY_MILLISECONDS: Final = 2_000

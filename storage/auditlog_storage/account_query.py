@@ -22,12 +22,14 @@ _NOTHING: Final[Mapping[str, object]] = {}
 _NO_SETTINGS: Final[Settings] = {}
 
 _MEMORY: Final = 241
+_RESULT: Final = 396
 # The same code tells that the whole server is out of memory, which is nobody's question.
 _OF_QUERY: Final = "Query memory limit exceeded"
 _LIMITS: Final = {
     158: ("read_rows_max", "rows"),
     159: ("read_seconds_max", "seconds"),
     160: ("read_seconds_max", "seconds"),  # TOO_SLOW: the server expects it to take longer
+    _RESULT: ("read_result_bytes_max", "bytes of its answer"),
     307: ("read_bytes_max", "bytes"),
     _MEMORY: ("read_memory_bytes_max", "bytes of memory"),
 }
@@ -56,6 +58,7 @@ class AccountQuery:
             "max_rows_to_read": limits.read_rows_max,
             "max_bytes_to_read": limits.read_bytes_max,
             "max_memory_usage": limits.read_memory_bytes_max,
+            "max_result_bytes": limits.read_result_bytes_max,
         }
         self._ends = LedgerEnds(self.read)
 
@@ -106,9 +109,10 @@ class AccountQuery:
     def _too_much(self, code: int) -> str:
         setting, unit = _LIMITS[code]
         allowed = getattr(self._connection.settings, setting)
+        fewer = "fewer events at a time (limit)" if code == _RESULT else "a shorter time"
         return (
-            f"the question needs more than the {allowed:,} {unit} that one may take ({setting}): ask for a "
-            "shorter time, or for an action, an actor or an item"
+            f"the question needs more than the {allowed:,} {unit} that one may take ({setting}): ask for "
+            f"{fewer}, or for an action, an actor or an item"
         )
 
 

@@ -57,6 +57,7 @@ class StorageSettings(BaseSettings):
         read_rows_max: rows that it may read.
         read_bytes_max: bytes that it may read, uncompressed.
         read_memory_bytes_max: memory that it may take in the server.
+        read_result_bytes_max: bytes that its answer may have, which a process holds until it was passed on.
         connections_max: requests of one `Connection` at the same time; a further one waits for its turn.
         insert_compression: of the Arrow buffers of a batch on their way to the server.
         consumer_password, api_password, exports_password: passwords of the users that `auditlog migrate`
@@ -75,6 +76,7 @@ class StorageSettings(BaseSettings):
     read_rows_max: Count = 200_000_000
     read_bytes_max: Count = 50 * 1024**3
     read_memory_bytes_max: Count = 2 * 1024**3
+    read_result_bytes_max: Count = 16 * 1024**2
     connections_max: Annotated[int, Field(ge=1, le=1000)] = 8
     insert_compression: Literal["none", "lz4", "zstd"] = "none"
     consumer_password: SecretStr | None = None

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from auditlog_cli.commands.events import _pages
 from auditlog_schemas.errors import ConfigError, QueryLimitReached, StorageUnavailable
 from auditlog_storage.account_query import AccountQuery
 from auditlog_storage.connection import Connection
@@ -64,6 +65,22 @@ def test_the_limits_of_memory_and_time(shared_log: Log, account: str) -> None:
         slow = "count(), sum(sleepEachRow(0.002))"
         with pytest.raises(QueryLimitReached, match="read_seconds_max"):
             query.rows(account, EventFilter(), slow, settings={"max_block_size": 100})
+
+
+def test_a_page_of_large_events_is_refused_and_a_shorter_one_is_not(shared_log: Log) -> None:
+    account = f"acc_{uuid4().hex}"
+    metadata = {f"field_{number}": "x" * 1_000 for number in range(40)}
+    shared_log.store(*(shared_log.event(account_id=account, metadata=metadata) for _ in range(500)))
+    reader = LogReader(shared_log.connection)
+    with pytest.raises(QueryLimitReached, match=r"read_result_bytes_max.*fewer events at a time \(limit\)"):
+        reader.timeline(account, limit=500)
+    page, seen = reader.timeline(account, limit=200), 200
+    while page.next_cursor is not None:
+        page = reader.timeline(account, limit=200, cursor=page.next_cursor)
+        seen += len(page.events)
+    assert seen == 500
+    # The command makes its pages shorter by itself.
+    assert sum(len(page.events) for page in _pages(reader, account, EventFilter(), None)) == 500
 
 
 def test_a_reader_can_only_read(shared_log: Log, account: str) -> None:

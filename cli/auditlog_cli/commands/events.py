@@ -14,7 +14,7 @@ from auditlog_cli.options import DEFAULT_DATA_DIR, AsJson, DataDir, Since, Until
 from auditlog_cli.sentences import SENTENCE_CHARACTERS_MAX, changes_in_words
 from auditlog_cli.tables import Column, column_time, write_table
 from auditlog_cli.terminal import is_terminal, say, write_json
-from auditlog_schemas.errors import BadFilter
+from auditlog_schemas.errors import BadFilter, QueryLimitReached
 from auditlog_schemas.inert import inert, shortened
 from auditlog_storage.event_json import event_json
 from auditlog_storage.moments import parse_moment
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS_MAX: Final = 80
 """Of a search with a mistake."""
+
+LARGE_EVENTS_MAX: Final = 50
+"""Events of a page when they are so large that a longer one is refused."""
 
 _COLUMNS: Final = (
     Column("Time (UTC)", "dim", width=20, whole=True),
@@ -91,10 +94,16 @@ def _pages(reader: LogReader, account: str, filter: EventFilter, limit: int | No
     from auditlog_storage.reader import PAGE_EVENTS_MAX
 
     cursor: str | None = None
-    left = limit
+    left, size_max = limit, PAGE_EVENTS_MAX
     while True:
-        size = PAGE_EVENTS_MAX if left is None else min(left, PAGE_EVENTS_MAX)
-        page = reader.timeline(account, filter, size, cursor)
+        size = size_max if left is None else min(left, size_max)
+        try:
+            page = reader.timeline(account, filter, size, cursor)
+        except QueryLimitReached:
+            if size <= LARGE_EVENTS_MAX:
+                raise
+            size_max = LARGE_EVENTS_MAX
+            continue
         cursor = page.next_cursor
         if page.events:
             yield page
