@@ -79,6 +79,12 @@ class Described:
         return GOOD.topic_id
 
 
+@pytest.fixture(autouse=True)
+def _nothing_shown_yet() -> None:
+    """What other tests of this process left does not count."""
+    metrics.TOPIC_FAULTS.clear()
+
+
 def shown() -> set[tuple[str, str]]:
     [family] = metrics.TOPIC_FAULTS.collect()
     return {(each.labels["topic"], each.labels["setting"]) for each in family.samples}

@@ -187,7 +187,8 @@ def test_memory_that_is_full_of_what_waits_is_given_to_the_others(
         for _ in range(5):
             stage.events(max(others), 50, size=10_000)
             stage.until_recorded(max(others), seconds_max=SOON_SECONDS)
-            assert metrics.HELD_BYTES._value.get() < 8 << 20
+            # Of 24 MB; on a busy machine what is being judged and stored comes on top of the 4 MiB.
+            assert metrics.HELD_BYTES._value.get() < 12 << 20
         assert len(waiting) < 7 or alarms() > before
         assert [stage.recorded(number) for number in waiting] == [2] * len(waiting)
         stage.front.start()

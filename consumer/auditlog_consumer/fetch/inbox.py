@@ -188,7 +188,8 @@ class Inbox:
         """Note which leaders appended these batches, before anybody can take messages of them."""
         with self._changed:
             if self._is_at(number, position, offset):
-                self.epochs.note_read(number, [(each.first_offset, each.leader_epoch) for each in batches])
+                read = [(each.first_offset, each.last_offset, each.leader_epoch) for each in batches]
+                self.epochs.note_read(number, read)
 
     def _put(self, number: int, position: Position, offset: int, messages: Messages) -> bool:
         """Queue the messages from an offset on once there is room; False when they are not wanted."""

@@ -21,12 +21,14 @@ class LeaderEpochs:
         self._lock = threading.Lock()
         self._committed: dict[int, Mapping[int, int]] = {}
         self._read: dict[int, list[tuple[int, int]]] = {}
+        self._ends: dict[int, int] = {}
 
     def before(self, partition: int, offset: int) -> int:
         """Return the epoch of the leader that appended what lies before an offset; -1 when not known."""
         with self._lock:
+            is_read = offset <= self._ends.get(partition, 0)
             for first, epoch in reversed(self._read.get(partition, ())):
-                if first < offset:
+                if is_read and first < offset:
                     return epoch
             return self._committed.get(partition, {}).get(offset, UNKNOWN)
 
@@ -41,11 +43,13 @@ class LeaderEpochs:
         with self._lock:
             read = self._read.get(partition, [])
             self._read[partition] = [each for each in read if each[0] < offset]
+            self._ends[partition] = min(self._ends.get(partition, 0), offset)
 
-    def note_read(self, partition: int, batches: Iterable[tuple[int, int]]) -> None:
-        """Note (first offset, epoch) of record batches that were read."""
+    def note_read(self, partition: int, batches: Iterable[tuple[int, int, int]]) -> None:
+        """Note (first offset, last offset, epoch) of record batches that were read."""
         with self._lock:
             read = self._read.setdefault(partition, [])
-            for first, epoch in batches:
+            for first, last, epoch in batches:
+                self._ends[partition] = last + 1
                 if not read or read[-1][1] != epoch:
                     read.append((first, epoch))
